@@ -1,0 +1,68 @@
+"""Every configuration key that STPN adds to detectron2's, with its default."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_stpn_config(cfg):
+    """Add STPN's keys to a detectron2 config node, in place.
+
+    The defaults are the paper's Swin-T video object detector. `MODEL.STPN.ENABLED False` is the matched
+    baseline: the same network, data and schedule without support frames and prompts.
+    """
+    _add_model(cfg)
+    _add_input(cfg)
+    _add_solver(cfg)
+    # Which ImageNet VID convention the slow / medium / fast AP50 follow: "mega" or "fgfa".
+    cfg.TEST.MOTION_CONVENTION = "mega"
+
+
+def _add_model(cfg):
+    cfg.MODEL.STPN = CN()
+    cfg.MODEL.STPN.ENABLED = True
+    cfg.MODEL.STPN.NUM_PROMPTS = 7  # N_P, Table 5(c); the released configs have 5
+    cfg.MODEL.STPN.DEEP = False  # one set of prompts per block (equation 11) instead of one at the input
+    cfg.MODEL.STPN.SUPPORT_GRAD = False  # let gradients reach the encoder through the support pass
+    cfg.MODEL.STPN.PREDICTOR = CN()
+    cfg.MODEL.STPN.PREDICTOR.NAME = "TransformerPredictor"  # or a name in PROMPT_PREDICTOR_REGISTRY
+    cfg.MODEL.STPN.PREDICTOR.NUM_HEADS = 16
+    cfg.MODEL.STPN.PREDICTOR.HIDDEN_DIM = 0  # of the last FFN; 0 means the predictor's default
+    # Normalise support tokens over the batch before the projection. Off is the paper's equations; small
+    # networks whose embeddings hardly differ between videos need it (see README, toy set).
+    cfg.MODEL.STPN.PREDICTOR.TOKEN_NORM = False
+
+    cfg.MODEL.SWIN = CN()
+    cfg.MODEL.SWIN.EMBED_DIM = 96
+    cfg.MODEL.SWIN.DEPTHS = [2, 2, 6, 2]
+    cfg.MODEL.SWIN.NUM_HEADS = [3, 6, 12, 24]
+    cfg.MODEL.SWIN.WINDOW_SIZE = 7
+    cfg.MODEL.SWIN.MLP_RATIO = 4.0
+    cfg.MODEL.SWIN.DROP_PATH_RATE = 0.2
+    cfg.MODEL.SWIN.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # How a prompt passes a patch merging: "vpt" (as a 2x2 patch of equal pixels) or "released" (the
+    # channel order of the authors' checkpoints).
+    cfg.MODEL.SWIN.PROMPT_MERGE = "vpt"
+
+
+def _add_input(cfg):
+    cfg.INPUT.MAPPER = "VideoDatasetMapper"
+    cfg.INPUT.SUPPORT = CN()
+    cfg.INPUT.SUPPORT.FRAMES_PER_SIDE = 7  # K of Table 5(b), counted per side
+    cfg.INPUT.SUPPORT.STRIDE = 8  # S of Table 5(a), frames
+    cfg.INPUT.SUPPORT.TRAIN_FRAMES = 2
+    cfg.INPUT.SUPPORT.TRAIN_RANGE = 9  # training supports lie within +- this many frames
+    cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread or causal
+    cfg.INPUT.SUPPORT.RESIZE = 1.0  # size of the support frames relative to the key frame
+    # The second branch of the training augmentation (DETR's): resize, crop, then resize as usual.
+    cfg.INPUT.CLIP_CROP = CN()
+    cfg.INPUT.CLIP_CROP.ENABLED = True
+    cfg.INPUT.CLIP_CROP.PROBABILITY = 0.5
+    cfg.INPUT.CLIP_CROP.MIN_SIZES = [400, 500, 600]  # short side before the crop, pixels
+    cfg.INPUT.CLIP_CROP.SIZE_RANGE = [384, 600]  # sides of the crop, pixels
+
+
+def _add_solver(cfg):
+    cfg.SOLVER.OPTIMIZER = "ADAMW"  # or "SGD"
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0  # learning rate of backbone.* relative to BASE_LR
+    cfg.SOLVER.PREDICTOR_MULTIPLIER = 1.0  # learning rate of prompt_predictor.* relative to BASE_LR
+    cfg.SOLVER.WEIGHT_DECAY = 0.05
+    cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0

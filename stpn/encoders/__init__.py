@@ -1,0 +1,6 @@
+"""Encoders that take video prompts. To add one: subclass PromptableBackbone (base.py) and register it."""
+
+from .base import PromptableBackbone
+from .swin import PromptedSwin
+
+__all__ = ["PromptableBackbone", "PromptedSwin"]

@@ -1,0 +1,5 @@
+"""Tasks: each wires encoder, prompt predictor, neck and head, and calls them in order."""
+
+from .vod import VideoObjectDetector
+
+__all__ = ["VideoObjectDetector"]

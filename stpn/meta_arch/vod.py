@@ -1,0 +1,119 @@
+"""Video object detection: prompted encoder, FPN and detectron2's Faster R-CNN heads, unmodified."""
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_proposal_generator, build_roi_heads
+from detectron2.modeling.postprocessing import detector_postprocess
+from torch import nn
+
+from ..heads import build_feature_pyramid
+from ..prompting import SupportSampler, build_prompt_predictor, embed_support, support_stream
+from .clip import normalise, pad_clips, pad_images, shrink
+
+
+@META_ARCH_REGISTRY.register()
+class VideoObjectDetector(nn.Module):
+    """STPN with Faster R-CNN; without a prompt_predictor it is the plain per-frame baseline.
+
+    Training: a list of dicts (stpn.data.mapper): "image" (3, H, W), "support_images" (K, 3, H', W'),
+        "instances" -> dict of losses.
+    Testing: a list of videos, each {"frames": ...} as support_stream takes them -> for each video a list
+        with the Instances of each frame (pred_boxes XYXY in pixels of the original frame, scores,
+        pred_classes), on the CPU.
+    """
+
+    @configurable
+    def __init__(self, *, backbone, prompt_predictor, neck, proposal_generator, roi_heads, sampler,
+                 support_resize, support_grad, pixel_mean, pixel_std):
+        """sampler: SupportSampler for testing. support_resize: size of support frames relative to key frames
+        when testing (in training the mapper has done it). pixel_mean, pixel_std: RGB, of 0..255 images."""
+        super().__init__()
+        self.backbone = backbone
+        self.prompt_predictor = prompt_predictor
+        self.neck = neck
+        self.proposal_generator = proposal_generator
+        self.roi_heads = roi_heads
+        self.sampler = sampler
+        self.support_resize = support_resize
+        self.support_grad = support_grad
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg):
+        backbone = build_backbone(cfg)
+        neck = build_feature_pyramid(cfg, backbone)
+        support = cfg.INPUT.SUPPORT
+        return {
+            "backbone": backbone, "neck": neck,
+            "prompt_predictor": build_prompt_predictor(cfg, backbone),
+            "proposal_generator": build_proposal_generator(cfg, neck.output_shape()),
+            "roi_heads": build_roi_heads(cfg, neck.output_shape()),
+            "sampler": SupportSampler(policy=support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE,
+                                      stride=support.STRIDE, train_frames=support.TRAIN_FRAMES,
+                                      train_range=support.TRAIN_RANGE),
+            "support_resize": support.RESIZE, "support_grad": cfg.MODEL.STPN.SUPPORT_GRAD,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN, "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self):
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs):
+        if not self.training:
+            return [[found for _, _, found in self.stream(video["frames"])] for video in batched_inputs]
+        images = self._images([x["image"] for x in batched_inputs])
+        targets = [x["instances"].to(self.device) for x in batched_inputs]
+        prompts = None
+        if self.prompt_predictor is not None:
+            clips = self._clips([x["support_images"] for x in batched_inputs])
+            support = embed_support(self.backbone, clips, grad=self.support_grad)  # stage 1
+            prompts = self.prompt_predictor(support)
+        features = self.neck(self.backbone(images.tensor, prompts=prompts))  # stage 2
+        proposals, losses = self.proposal_generator(images, features, targets)
+        _, box_losses = self.roi_heads(images, features, proposals, targets)
+        return {**losses, **box_losses}
+
+    def stream(self, frames):
+        """Yield (t, item, Instances) for each frame of one video; memory does not grow with its length.
+
+        frames: as in support_stream; its items are dicts {"image": (3, h, w) uint8, "height", "width"}, where
+        height and width are the original frame's, in which the boxes are returned. Instances are on the CPU.
+        """
+        if self.prompt_predictor is None:
+            for t, item in enumerate(frames):
+                yield t, item, self.detect(item)
+            return
+        known = prompts = None
+        for t, item, support in support_stream(frames, self.sampler, self._embed_frame):
+            if support is not known:
+                known, prompts = support, self._predict_prompts(support)
+            yield t, item, self.detect(item, prompts)
+
+    @torch.no_grad()
+    def detect(self, item, prompts=None):
+        """One frame, with prompts or plain -> Instances on the CPU in pixels of the original frame."""
+        images = self._images([item["image"]])
+        features = self.neck(self.backbone(images.tensor, prompts=prompts))
+        proposals, _ = self.proposal_generator(images, features)
+        (found,), _ = self.roi_heads(images, features, proposals)
+        return detector_postprocess(found, item["height"], item["width"]).to("cpu")
+
+    @torch.no_grad()
+    def _embed_frame(self, item):
+        """-> (h, w, C)."""
+        image = shrink(item["image"].to(self.device), self.support_resize)
+        return embed_support(self.backbone, self._clips([image[None]]))[0, 0]
+
+    @torch.no_grad()
+    def _predict_prompts(self, support):
+        return self.prompt_predictor(support)
+
+    def _images(self, images):
+        images = [normalise(x.to(self.device), self.pixel_mean, self.pixel_std) for x in images]
+        return pad_images(images, self.backbone.size_divisibility)
+
+    def _clips(self, clips):
+        clips = [normalise(x.to(self.device), self.pixel_mean, self.pixel_std) for x in clips]
+        return pad_clips(clips, self.backbone.size_divisibility)

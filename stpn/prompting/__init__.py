@@ -1,0 +1,20 @@
+"""STPN's idea, without any task, data set or encoder in it.
+
+    support  = embed_support(backbone, clips)                         # stage 1: support frames, no prompts
+    features = backbone(images, prompts=prompt_predictor(support))    # stage 2: prompted current frame
+
+- sampling.py   SupportSampler: which frames support frame t
+- embedding.py  embed_support: their last-stage embeddings; SupportCache: one video's embeddings
+- predictor.py  embeddings -> prompts: TransformerPredictor, MixerPredictor, and the authors' two
+- stream.py     support_stream: walks a video, each frame with its support, memory bounded
+"""
+
+from .embedding import SupportCache, embed_support
+from .predictor import (PROMPT_PREDICTOR_REGISTRY, MixerPredictor, PromptPredictor, ReleasedAttentionPredictor,
+                        ReleasedTopKPredictor, TransformerPredictor, build_prompt_predictor)
+from .sampling import SupportSampler
+from .stream import support_stream
+
+__all__ = ["PROMPT_PREDICTOR_REGISTRY", "MixerPredictor", "PromptPredictor", "ReleasedAttentionPredictor",
+           "ReleasedTopKPredictor", "SupportCache", "SupportSampler", "TransformerPredictor",
+           "build_prompt_predictor", "embed_support", "support_stream"]

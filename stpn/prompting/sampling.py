@@ -1,0 +1,96 @@
+"""Which frames support the current one. Plain integers, no torch.
+
+Letters: t the current frame, T (length) the number of frames, K frames_per_side, S stride.
+"""
+
+POLICIES = ("grid", "sliding", "spread", "causal")
+
+
+class SupportSampler:
+    """Indices of the support frames of frame t, in training and in testing.
+
+    Test policies (each returns a fixed number of indices; those outside the video are clamped to it):
+
+    - grid     K multiples of S at or before t and the K multiples after it. They change only when t passes
+               a multiple of S, so each support frame is embedded once and the prompts serve S frames.
+    - sliding  t +- S*j, j = 1..K (the paper's text): every frame of the video is embedded as a support.
+    - spread   2K frames spread evenly over the whole video, the same for all t (the released code).
+    - causal   K multiples of S at or before t: never looks ahead, for live input and tracking.
+
+    In a video of one frame that frame is its own support.
+    """
+
+    def __init__(self, *, policy="grid", frames_per_side=7, stride=8, train_frames=2, train_range=9):
+        if policy not in POLICIES:
+            raise ValueError(f"support policy {policy!r} is not known; expected one of {', '.join(POLICIES)}")
+        for name, value in (("frames_per_side", frames_per_side), ("stride", stride),
+                            ("train_frames", train_frames), ("train_range", train_range)):
+            if int(value) != value or value < 1:
+                raise ValueError(f"support {name} is {value}; expected a whole number of at least 1")
+        self.policy = policy
+        self.frames_per_side = frames_per_side
+        self.stride = stride
+        self.train_frames = train_frames
+        self.train_range = train_range
+
+    def train(self, t, length, rng):
+        """-> train_frames indices, half of them before t and half after (the odd one after), each side drawn
+        without repetition from the train_range nearest frames as far as it has enough.
+
+        rng: numpy.random.Generator. A side that the video does not have is drawn from the other, so t itself
+        is returned only by a video of one frame (a still image).
+        """
+        before = list(range(max(0, t - self.train_range), t))
+        after = list(range(t + 1, min(length, t + self.train_range + 1)))
+        half = self.train_frames // 2
+        chosen = _draw(before or after or [t], half, rng)
+        return sorted(chosen + _draw(after or before or [t], self.train_frames - half, rng))
+
+    def test(self, t, length=None):
+        """-> list of indices in ascending order, repeated where the video ends.
+
+        length None means that the end is further ahead than `look_ahead` (a stream still running).
+        """
+        K, S = self.frames_per_side, self.stride
+        if self.policy == "spread":
+            return self._spread(length)
+        if self.policy == "sliding":
+            wanted = [t + S * j for j in range(-K, K + 1) if j]
+            return _clamp(wanted, None if length is None else length - 1)
+        base = t - t % S
+        behind = range(base - S * (K - 1), base + 1, S)
+        ahead = range(base + S, base + S * K + 1, S) if self.policy == "grid" else ()
+        # Beyond the end the last multiple of S is repeated, not the last frame: it is embedded already.
+        last = None if length is None else (length - 1) - (length - 1) % S
+        return _clamp([*behind, *ahead], last)
+
+    def _spread(self, length):
+        if length is None:
+            raise ValueError("policy 'spread' needs the length of the video; "
+                             "use 'causal' (or 'grid') for a source without an end")
+        count = 2 * self.frames_per_side
+        return [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
+
+    @property
+    def look_ahead(self):
+        """Frames after t that must be at hand before t can be processed; None means the whole video."""
+        return {"grid": self.frames_per_side * self.stride, "sliding": self.frames_per_side * self.stride,
+                "causal": 0, "spread": None}[self.policy]
+
+    @property
+    def reach_back(self):
+        """Frames before t that may still be wanted as supports."""
+        return self.frames_per_side * self.stride
+
+    def serves(self, i):
+        """May frame i of a running stream be asked for as a support?"""
+        return self.policy == "sliding" or i % self.stride == 0
+
+
+def _draw(candidates, count, rng):
+    enough = len(candidates) >= count
+    return [candidates[int(i)] for i in rng.choice(len(candidates), size=count, replace=not enough)]
+
+
+def _clamp(indices, last):
+    return [max(0, i if last is None else min(i, last)) for i in indices]
