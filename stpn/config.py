@@ -66,3 +66,4 @@ def _add_solver(cfg):
     cfg.SOLVER.PREDICTOR_MULTIPLIER = 1.0  # learning rate of prompt_predictor.* relative to BASE_LR
     cfg.SOLVER.WEIGHT_DECAY = 0.05
     cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # of position tables

@@ -1,7 +1,8 @@
-"""Batches of clips: padding and normalising, shared by the tasks."""
+"""Batches of clips, shared by the tasks: normalising, padding, and a look at their prompts."""
 
 import torch.nn.functional as F
 from detectron2.structures import ImageList
+from detectron2.utils.events import get_event_storage
 
 
 def normalise(images, mean, std):
@@ -30,3 +31,13 @@ def shrink(image, factor):
         return image
     size = [max(1, round(side * factor)) for side in image.shape[-2:]]
     return F.interpolate(image[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def log_prompts(prompts, period=20):
+    """Log how much the prompts of the batch's images differ (variance over images, mean over numbers).
+
+    Near 0 every video gets the same prompts, and they can carry nothing: see MODEL.STPN.PREDICTOR.TOKEN_NORM.
+    """
+    storage = get_event_storage()
+    if storage.iter % period == 0 and len(prompts[0]) > 1:
+        storage.put_scalar("prompts/variance_between_images", prompts[0].detach().var(0).mean().item())

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..heads import build_feature_pyramid
 from ..prompting import SupportSampler, build_prompt_predictor, embed_support, support_stream
-from .clip import normalise, pad_clips, pad_images, shrink
+from .clip import log_prompts, normalise, pad_clips, pad_images, shrink
 
 
 @META_ARCH_REGISTRY.register()
@@ -70,23 +70,25 @@ class VideoObjectDetector(nn.Module):
             clips = self._clips([x["support_images"] for x in batched_inputs])
             support = embed_support(self.backbone, clips, grad=self.support_grad)  # stage 1
             prompts = self.prompt_predictor(support)
+            log_prompts(prompts)
         features = self.neck(self.backbone(images.tensor, prompts=prompts))  # stage 2
         proposals, losses = self.proposal_generator(images, features, targets)
         _, box_losses = self.roi_heads(images, features, proposals, targets)
         return {**losses, **box_losses}
 
-    def stream(self, frames):
+    def stream(self, frames, sampler=None):
         """Yield (t, item, Instances) for each frame of one video; memory does not grow with its length.
 
         frames: as in support_stream; its items are dicts {"image": (3, h, w) uint8, "height", "width"}, where
         height and width are the original frame's, in which the boxes are returned. Instances are on the CPU.
+        sampler: SupportSampler instead of the model's own, for this video only.
         """
         if self.prompt_predictor is None:
             for t, item in enumerate(frames):
                 yield t, item, self.detect(item)
             return
         known = prompts = None
-        for t, item, support in support_stream(frames, self.sampler, self._embed_frame):
+        for t, item, support in support_stream(frames, sampler or self.sampler, self._embed_frame):
             if support is not known:
                 known, prompts = support, self._predict_prompts(support)
             yield t, item, self.detect(item, prompts)

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Detect objects in a video: writes an mp4 with the boxes drawn and one JSON line a frame.
+
+    demo.py --config-file configs/stpn_vid_swint.yaml --weights model.pth --input clip.mp4 --output out
+
+Exit codes: 0 done, 2 bad input or usage, 3 partial results (written as far as they go), 130 interrupted.
+"""
+
+import argparse
+import logging
+import sys
+
+from stpn.data.source import open_source
+from stpn.engine.config_file import load_config
+from stpn.engine.predictor import VideoPredictor
+from stpn.engine.results import prepare_output
+from stpn.engine.video_run import run_video
+from stpn.errors import PartialResult, run_script
+from stpn.prompting.sampling import POLICIES
+
+
+def parse_arguments(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--input", required=True, metavar="FILE|FOLDER|GLOB|camera:0",
+                        help="a name that begins with a dash is given as --input=-name")
+    parser.add_argument("--output", required=True, metavar="DIR", help="made if it is not there")
+    parser.add_argument("--weights", metavar="FILE", help="checkpoint instead of the config's MODEL.WEIGHTS")
+    parser.add_argument("--policy", choices=POLICIES,
+                        help="which support frames are taken (default: the config's; causal for a camera)")
+    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="default 0.5")
+    parser.add_argument("--max-frames", type=_positive, metavar="N", help="end after N frames")
+    parser.add_argument("--fps", type=float, metavar="F", help="frames per second, not the source's own")
+    parser.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="at an unreadable frame")
+    parser.add_argument("--strict", action="store_true", help="exit with 3 if any frame is missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
+    parser.add_argument("--no-video", action="store_true", help="write the JSON lines only")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    return parser.parse_args(argv)
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}; expected at least 1")
+    return number
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    logging.basicConfig(format="%(message)s")  # to stderr
+    logging.getLogger("stpn").setLevel(logging.INFO)
+    cfg = load_config(args.config_file, args.opts)
+    with open_source(args.input, fps=args.fps, on_error=args.on_error) as source:
+        kinds = ("jsonl",) if args.no_video else ("jsonl", "mp4")
+        paths = prepare_output(args.output, [f"{source.name}.{kind}" for kind in kinds],
+                               overwrite=args.overwrite, source=args.input)
+        predictor = VideoPredictor(cfg, weights=args.weights, policy=args.policy)
+        totals = run_video(predictor, source, jsonl_path=paths[0],
+                           video_path=None if args.no_video else paths[1],
+                           score_threshold=args.score_threshold, max_frames=args.max_frames)
+        sampler = predictor.sampler(source)
+    for warning in source.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(summary(totals, sampler, paths if totals.frames else paths[:1]))
+    return verdict(totals, source, strict=args.strict)
+
+
+def summary(totals, sampler, paths):
+    """The last line of the output."""
+    rate = totals.frames / totals.seconds if totals.seconds else 0.0
+    unreadable = f" ({totals.unreadable} unreadable)" if totals.unreadable else ""
+    support = "policy none (baseline)"
+    if sampler is not None:
+        distinct = distinct_supports(sampler, totals.frames)
+        support = f"policy {sampler.policy} ({distinct} distinct support frames)"
+    files = ", ".join(path if path.isprintable() else repr(path) for path in paths)
+    return (f"{totals.frames} frames{unreadable}, {rate:.1f} fps, {totals.detections} detections, {support}, "
+            f"files: {files}")
+
+
+def distinct_supports(sampler, length):
+    """Most different support frames that a frame has in a video of this length; few in a short one."""
+    asked = range(length) if length <= 1000 else [length // 2]
+    return max((len(set(sampler.test(t, length))) for t in asked), default=0)
+
+
+def verdict(totals, source, *, strict):
+    """-> exit code, or raises what stands for it."""
+    if totals.interrupted:
+        raise KeyboardInterrupt
+    if totals.failure is not None:
+        raise PartialResult(totals.failure) if totals.frames else totals.failure
+    if strict and (source.partial or totals.unreadable):
+        raise PartialResult(f"{totals.frames - totals.unreadable} frames were read and some are missing (see "
+                            "the warnings); without --strict that counts as done")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

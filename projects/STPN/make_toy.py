@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Generate a part of the toy video set in the ImageNet VID layout.
+
+    make_toy.py --output datasets/toy_vid   --split train --videos 1200
+    make_toy.py --output datasets/toy_vid   --split val   --videos 150
+    make_toy.py --output datasets/toy_still --split still --videos 4000
+"""
+
+import argparse
+
+from stpn.data.toy_layout import write_toy
+from stpn.errors import run_script
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", required=True, metavar="DIR", help="toy_vid or toy_still under DETECTRON2_DATASETS")
+    parser.add_argument("--split", required=True, choices=("train", "val", "still"))
+    parser.add_argument("--videos", type=int, required=True, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print(write_toy(args.output, split=args.split, videos=args.videos, seed=args.seed))
+
+
+if __name__ == "__main__":
+    run_script(main)

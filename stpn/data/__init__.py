@@ -1,0 +1,9 @@
+"""Video data sets, readers, mappers and loaders. Reading order: video.py, mapper.py, build.py, datasets/."""
+
+from .build import build_video_test_loader, build_video_train_loader
+from .builtin import register_all
+from .mapper import MAPPER_REGISTRY, TestFrameMapper, VideoDatasetMapper, prepare
+from .video import Frame, FrameReader, VideoIndex, read_image
+
+__all__ = ["MAPPER_REGISTRY", "Frame", "FrameReader", "TestFrameMapper", "VideoDatasetMapper", "VideoIndex",
+           "build_video_test_loader", "build_video_train_loader", "prepare", "read_image", "register_all"]

@@ -1,0 +1,48 @@
+"""The training recipe as detectron2 augmentations, and the randomness a sample draws from."""
+
+import contextlib
+
+import numpy as np
+from detectron2.data import transforms as T
+
+from ..errors import InputError
+
+
+def build_augmentations(cfg, is_train):
+    """The recipe of the released configs: flip; then either a resize to a random short side, or (with
+    probability CLIP_CROP.PROBABILITY) a smaller resize and a crop before it."""
+    if not is_train:
+        return [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")]
+    flips = {"none": [], "horizontal": [T.RandomFlip()],
+             "vertical": [T.RandomFlip(horizontal=False, vertical=True)]}
+    if cfg.INPUT.RANDOM_FLIP not in flips:
+        raise InputError(f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP!r}; expected {', '.join(flips)}")
+    augmentations = flips[cfg.INPUT.RANDOM_FLIP]
+    clip_crop = cfg.INPUT.CLIP_CROP
+    if clip_crop.ENABLED:
+        crop = T.AugmentationList([T.ResizeShortestEdge(list(clip_crop.MIN_SIZES), sample_style="choice"),
+                                   T.RandomCrop("absolute_range", tuple(clip_crop.SIZE_RANGE))])
+        augmentations.append(T.RandomApply(crop, clip_crop.PROBABILITY))
+    resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN,
+                                  cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
+    return [*augmentations, resize]
+
+
+def randomness(seed):
+    """-> (seed of the augmentations, Generator of the supports): two streams, so that drawing supports does
+    not change the key frame. Without a seed both come from numpy's global state."""
+    if seed is None:
+        seed = np.random.randint(2**31, size=2)
+    augmentation, support = np.random.SeedSequence([int(s) for s in np.atleast_1d(seed)]).spawn(2)
+    return augmentation.generate_state(4), np.random.default_rng(support)
+
+
+@contextlib.contextmanager
+def seeded(seed):
+    """numpy's global generator, from which detectron2's augmentations draw, seeded for this block only."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,158 @@
+"""Data loaders: an endless stream of training frames, and whole videos for evaluation."""
+
+import difflib
+import logging
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data.build import build_detection_train_loader, trivial_batch_collator
+from detectron2.data.common import DatasetFromList
+from detectron2.utils import comm
+from detectron2.utils.serialize import PicklableWrapper
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import InputError
+from .mapper import MAPPER_REGISTRY, prepare
+from .samplers import PositionSampler, TrainOrder, VideoShardSampler
+from .video import FrameReader
+
+logger = logging.getLogger(__name__)
+
+
+def build_video_train_loader(cfg, *, start_iter=0, mapper=None):
+    """-> loader of lists of IMS_PER_BATCH / processes mapped samples, without end.
+
+    The stream is a function of (SEED, iteration): any number of workers gives the same batches, a run resumed
+    at start_iter goes on with those of an uninterrupted one, and N processes share the batches of one.
+    """
+    batch_size = cfg.SOLVER.IMS_PER_BATCH
+    if batch_size < 1 or batch_size % comm.get_world_size():
+        raise InputError(f"SOLVER.IMS_PER_BATCH is {batch_size}; expected a multiple of the "
+                         f"{comm.get_world_size()} training processes")
+    dicts = _training_dicts(cfg)
+    mapper = build_mapper(cfg) if mapper is None else mapper
+    seed = _shared_seed(cfg)
+    portrait = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        portrait = np.array([sample["width"] <= sample["height"] for sample in dicts])
+    order = TrainOrder(len(dicts), seed=seed, batch_size=batch_size, portrait=portrait)
+    stream = TrainStream(DatasetFromList(dicts, copy=False), mapper, order, seed=seed)
+    return build_detection_train_loader(
+        stream, mapper=None, sampler=PositionSampler(batch_size, start_iter=start_iter), seed=seed,
+        total_batch_size=batch_size, aspect_ratio_grouping=False, num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def build_mapper(cfg):
+    """-> the training mapper that INPUT.MAPPER names."""
+    if cfg.INPUT.MAPPER not in MAPPER_REGISTRY:
+        raise InputError(f"INPUT.MAPPER is {cfg.INPUT.MAPPER!r}; "
+                         f"known are {', '.join(name for name, _ in MAPPER_REGISTRY)}")
+    return MAPPER_REGISTRY.get(cfg.INPUT.MAPPER).from_config(cfg, is_train=True)
+
+
+def build_video_test_loader(cfg, dataset_name):
+    """-> loader of [one whole video], each video in exactly one process; a sample is
+    {"video_id", "frames": FrameReader of prepared frames, "image_ids": id of each frame or None where it is
+    not labelled, "height", "width": pixels}. Frames are decoded ahead by the reader's own thread."""
+    _check_known([dataset_name])
+    videos = TestVideos(DatasetCatalog.get(dataset_name), MetadataCatalog.get(dataset_name).video_index,
+                        prepare=prepare(cfg))
+    # Its own generator: an evaluation between two iterations must not move training's random state.
+    return DataLoader(videos, batch_size=1, sampler=VideoShardSampler(videos.lengths), num_workers=0,
+                      collate_fn=trivial_batch_collator, generator=torch.Generator())
+
+
+class SampleError(InputError):
+    """A training sample that cannot be used. In a worker it is raised again in the main process with the
+    worker's whole traceback as its message; of that, what was said first is kept."""
+
+    def __init__(self, message):
+        super().__init__(message.rsplit("SampleError: ", 1)[-1].strip())
+
+
+class TrainStream(Dataset):
+    """Position in the endless stream -> mapped sample. len is the number of samples it draws from."""
+
+    def __init__(self, samples, mapper, order, *, seed):
+        self._samples, self._order, self._seed = samples, order, seed
+        self._mapper = PicklableWrapper(mapper)  # for workers that are not forked
+
+    def __len__(self):
+        return len(self._samples)
+
+    def __getitem__(self, position):
+        index = self._order(position)
+        sample = self._samples[index]
+        place = f"training sample {index} ({sample['file_name']})"
+        try:
+            return self._mapper({**sample, "sample_seed": (self._seed, position)})
+        except InputError as error:
+            raise SampleError(f"{place}: {error}") from error
+        except Exception as error:
+            raise RuntimeError(f"{place} failed: {type(error).__name__}: {error}") from error
+
+
+class TestVideos(Dataset):
+    """The videos of a data set, in the order of its first frames. Unlabelled frames stay in the stream."""
+
+    __test__ = False  # its name looks like a test's
+
+    def __init__(self, dicts, video_index, *, prepare):
+        self._videos, self._index, self._prepare = {}, video_index, prepare
+        for sample in dicts:
+            ids, _ = self._videos.setdefault(sample["video_id"], ({}, (sample["height"], sample["width"])))
+            ids[sample["frame_index"]] = sample["image_id"]
+        self._names = list(self._videos)
+        self.lengths = [video_index.length(name) for name in self._names]
+
+    def __len__(self):
+        return len(self._names)
+
+    def __getitem__(self, i):
+        name = self._names[i]
+        ids, (height, width) = self._videos[name]
+        frames = FrameReader(self._index.paths(name), prepare=self._prepare, name=name)
+        return {"video_id": name, "frames": frames, "image_ids": [ids.get(t) for t in range(self.lengths[i])],
+                "height": height, "width": width}
+
+
+def _training_dicts(cfg):
+    names = list(cfg.DATASETS.TRAIN)
+    _check_known(names)
+    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+    _check_same_classes(names)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        kept = [sample for sample in dicts if any(not a.get("iscrowd", 0) for a in sample["annotations"])]
+        logger.info("left out %d of %d training frames without objects", len(dicts) - len(kept), len(dicts))
+        dicts = kept
+    if not dicts:
+        raise InputError(f"no frame with an object in DATASETS.TRAIN ({', '.join(names)})")
+    return dicts
+
+
+def _check_known(names):
+    if not names:
+        raise InputError("no data set is named; set DATASETS.TRAIN and DATASETS.TEST")
+    known = DatasetCatalog.list()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3) or [n for n in known if "vid" in n]
+            raise InputError(f"data set {name!r} is not registered; did you mean {' or '.join(near)}?")
+
+
+def _check_same_classes(names):
+    tables = {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
+    for name in names[1:]:
+        if tables[name] != tables[names[0]]:
+            raise InputError(f"{names[0]} and {name} have different class tables; data sets trained together "
+                             "need the same classes in the same order")
+
+
+def _shared_seed(cfg):
+    if cfg.SEED >= 0:
+        return cfg.SEED
+    seed = comm.shared_random_seed()
+    logger.info("SEED is %d: the training order is random (seed %d this time), and a resumed run does not "
+                "go on where it stopped; set SEED to change that", cfg.SEED, seed)
+    return seed

@@ -1,0 +1,183 @@
+"""From dataset dicts and video frames to what the model reads.
+
+One transform is drawn on the key frame and replayed on its support frames, so that they stay aligned. Every
+draw comes from the sample's own seed: a sample is the same in any worker, process or resumed run, and the key
+frame is the same whether support frames are read or not.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog, detection_utils
+from detectron2.data import transforms as T
+from fvcore.common.registry import Registry
+
+from ..errors import InputError
+from ..prompting.sampling import SupportSampler
+from .augmentation import build_augmentations, randomness, seeded
+from .image import read_image
+from .video import VideoIndex
+
+MAPPER_REGISTRY = Registry("MAPPER")
+MAPPER_REGISTRY.__doc__ = "Training mappers by the name in INPUT.MAPPER; each has from_config(cfg, is_train)."
+
+
+_STILL = {"frame_index": 0, "video_length": 1}  # a dict without these is a still picture
+
+
+@MAPPER_REGISTRY.register()
+class VideoDatasetMapper:
+    """Dataset dict of one labelled frame -> the frame, its support frames and its boxes."""
+
+    def __init__(self, *, is_train, sampler, video_index, augmentations, support_resize=1.0,
+                 image_format="RGB"):
+        """
+        sampler: SupportSampler, or None to read no support frames (the baseline, and evaluation)
+        video_index: VideoIndex with the samples' videos
+        augmentations: list of detectron2 augmentations, the same for the key frame and its supports
+        support_resize: size of the support frames relative to the key frame, after the augmentations
+        image_format: channel order, "RGB" or "BGR"
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise InputError(f"INPUT.FORMAT is {image_format!r}; expected RGB or BGR")
+        self.is_train = is_train
+        self.sampler = sampler
+        self.video_index = video_index
+        self.augmentations = T.AugmentationList(augmentations)
+        self.support_resize = support_resize
+        self.image_format = image_format
+
+    @classmethod
+    def from_config(cls, cfg, is_train=True):
+        """Loads the data sets of cfg.DATASETS.TRAIN that have not been loaded yet."""
+        support = cfg.INPUT.SUPPORT
+        sampler = SupportSampler(
+            policy=support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE, stride=support.STRIDE,
+            train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE)
+        return cls(is_train=is_train, sampler=sampler if is_train and cfg.MODEL.STPN.ENABLED else None,
+                   video_index=_merged_index(cfg.DATASETS.TRAIN) if is_train else VideoIndex(),
+                   augmentations=build_augmentations(cfg, is_train), support_resize=support.RESIZE,
+                   image_format=cfg.INPUT.FORMAT)
+
+    def __call__(self, dataset_dict):
+        """
+        dataset_dict: see the contract of the data sets; "sample_seed" (an int or ints) makes it repeatable.
+
+        -> {"image": uint8 (3, H, W), "instances": gt_boxes, gt_classes, gt_ids of those left by the crop,
+            "support_images": uint8 (K, 3, H', W') and "support_indices": K ints (with a sampler),
+            file_name, image_id, video_id, frame_index, video_length, height and width (before)}
+        Raises InputError naming the sample when its picture or its boxes cannot be used.
+        """
+        sample = {**_STILL, "video_id": dataset_dict["file_name"], **copy.deepcopy(dataset_dict)}
+        augmentation_seed, support_rng = randomness(sample.pop("sample_seed", None))
+        annotations = sample.pop("annotations", [])
+        key = self._read_key(sample)
+        augmented = T.AugInput(key)
+        with seeded(augmentation_seed):
+            transforms = self.augmentations(augmented)
+        sample["image"] = self._to_tensor(augmented.image)
+        if self.is_train:
+            sample["instances"] = _instances(annotations, transforms, augmented.image.shape[:2], sample)
+        if self.sampler is not None:
+            self._add_support(sample, key, transforms, support_rng)
+        return sample
+
+    def _add_support(self, sample, key, transforms, rng):
+        t, video_id = sample["frame_index"], sample["video_id"]
+        indices = self.sampler.train(t, sample["video_length"], rng)
+        frames = {}  # each frame is read once, however often it supports
+        for i in dict.fromkeys(indices):
+            frame = key if i == t else _to_size(read_image(self.video_index.path(video_id, i)), key.shape[:2])
+            frame = transforms.apply_image(frame)
+            if self.support_resize != 1.0:
+                height, width = (max(1, round(side * self.support_resize)) for side in frame.shape[:2])
+                frame = _to_size(frame, (height, width))
+            frames[i] = self._to_tensor(frame)
+        sample["support_indices"] = indices
+        sample["support_images"] = torch.stack([frames[i] for i in indices])
+
+    def _read_key(self, sample):
+        image = read_image(sample["file_name"])
+        expected = sample.get("height", image.shape[0]), sample.get("width", image.shape[1])
+        if image.shape[:2] != expected:
+            # Boxes may have been drawn on the picture as stored, its EXIF orientation ignored.
+            stored = read_image(sample["file_name"], upright=False)
+            if stored.shape[:2] != expected:
+                raise InputError(f"{_name(sample)} is {image.shape[1]}x{image.shape[0]} pixels but its "
+                                 f"annotation says {expected[1]}x{expected[0]}; one of the two belongs to "
+                                 "another data set")
+            image = stored
+        sample.setdefault("height", image.shape[0])
+        sample.setdefault("width", image.shape[1])
+        return image
+
+    def _to_tensor(self, image):
+        return to_tensor(image, self.image_format)
+
+
+class TestFrameMapper:
+    """Frame of a video -> {"image": uint8 (3, h, w), "height", "width": before resizing, "frame": Frame}."""
+
+    __test__ = False  # its name looks like a test's
+
+    def __init__(self, *, min_size, max_size, image_format="RGB"):
+        """min_size: short side in pixels, 0 to keep the frame's size; max_size: limit of the long side."""
+        self.min_size = min_size
+        self.max_size = max_size
+        self.image_format = image_format
+
+    def __call__(self, frame):
+        height, width = frame.image.shape[:2]
+        image = frame.image
+        if self.min_size:
+            # Not the augmentation itself: it draws from numpy's global generator, here in another thread.
+            size = T.ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
+            image = _to_size(image, size)
+        return {"image": to_tensor(image, self.image_format), "height": height, "width": width,
+                "frame": frame}
+
+
+def prepare(cfg):
+    """-> TestFrameMapper with the test size of cfg."""
+    return TestFrameMapper(min_size=cfg.INPUT.MIN_SIZE_TEST, max_size=cfg.INPUT.MAX_SIZE_TEST,
+                           image_format=cfg.INPUT.FORMAT)
+
+
+def to_tensor(image, image_format="RGB"):
+    """uint8 (H, W, 3) RGB -> uint8 tensor (3, H, W) in image_format."""
+    if image_format == "BGR":
+        image = image[:, :, ::-1]
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1)))  # a copy: contiguous, writable
+
+
+def _merged_index(names):
+    """VideoIndex of these data sets; one without (still pictures in detectron2's usual form) adds nothing."""
+    indexes = {name: MetadataCatalog.get(name).get("video_index") for name in names}
+    for name, index in indexes.items():
+        if index is not None and not len(index):
+            DatasetCatalog.get(name)
+    return VideoIndex.merge(*(index for index in indexes.values() if index is not None))
+
+
+def _name(sample):
+    return f"frame {sample.get('frame_index')} of {sample.get('video_id')} ({sample['file_name']})"
+
+
+def _to_size(image, size):
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    return T.ResizeTransform(*image.shape[:2], height, width).apply_image(image)
+
+
+def _instances(annotations, transforms, size, sample):
+    for annotation in annotations:
+        if not np.isfinite(annotation["bbox"]).all():
+            raise InputError(f"{_name(sample)} has the box {list(annotation['bbox'])}; expected finite "
+                             "corners; correct its annotation")
+    annotations = [detection_utils.transform_instance_annotations(annotation, transforms, size)
+                   for annotation in annotations if not annotation.get("iscrowd", 0)]
+    instances = detection_utils.annotations_to_instances(annotations, size)
+    instances.gt_ids = torch.tensor([a.get("track_id", -1) for a in annotations], dtype=torch.int64)
+    return detection_utils.filter_empty_instances(instances)

@@ -1,0 +1,1 @@
+"""Training, checkpoints, configuration files and use on a video: what the scripts call."""

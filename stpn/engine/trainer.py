@@ -1,0 +1,75 @@
+"""detectron2's DefaultTrainer with this project's loader, optimizer, evaluators and safe checkpoints."""
+
+import logging
+import os
+import weakref
+
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.utils import comm
+
+from ..data.build import build_video_test_loader, build_video_train_loader
+from ..evaluation.build import build_evaluator
+from .checkpoint import SafeCheckpointer
+from .guards import check_losses, seed_iteration
+from .optimizer import build_optimizer
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Training whose every iteration is a function of (weights, SEED, iteration).
+
+    So a run that was killed and resumed ends with the weights of one that was not (on the CPU, same seed).
+    """
+
+    def __init__(self, cfg):
+        # Follows DefaultTrainer.__init__, which knows neither processes on the CPU nor another checkpointer.
+        TrainerBase.__init__(self)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        devices = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
+        model = create_ddp_model(model, broadcast_buffers=False, **devices)
+        # Every rank sees its own losses before the backward pass: a bad one stops all of them together.
+        model.register_forward_hook(self._check)
+        loop = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = loop(model, self.build_train_loader(cfg), optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self),
+                                            config=cfg)
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume=True):
+        super().resume_or_load(resume=resume)
+        if self.start_iter > 0:
+            logger.info("resumed at iteration %d of %d", self.start_iter, self.max_iter)
+            self._trainer.reset_data_loader(
+                lambda: build_video_train_loader(self.cfg, start_iter=self.start_iter))
+
+    def run_step(self):
+        # cfg.SEED < 0 asks for a different run each time: then nothing is seeded here.
+        if self.cfg.SEED >= 0:
+            seed_iteration(self.cfg.SEED, self.iter, comm.get_rank())
+        super().run_step()
+
+    def _check(self, model, inputs, losses):
+        if model.training:
+            check_losses(losses, iteration=self.iter, batch=inputs[0])
+
+    @classmethod
+    def build_optimizer(cls, cfg, model):
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        return build_video_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name):
+        return build_video_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name):
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
+        return build_evaluator(cfg, dataset_name, folder)

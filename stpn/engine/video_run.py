@@ -1,0 +1,101 @@
+"""One run of a VideoPredictor over a source, its results written as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from ..errors import InputError
+from .drawing import draw_detections, draw_note
+from .results import JsonLinesWriter, frame_record
+from .video_writer import VideoWriter
+
+
+@dataclass
+class RunTotals:
+    """failure: the error that ended the source, if one did; everything before it has been written."""
+
+    frames: int = 0
+    unreadable: int = 0
+    detections: int = 0
+    seconds: float = 0.0
+    failure: InputError | None = None
+    interrupted: bool = False
+
+
+def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold=0.5, max_frames=None,
+              progress=True):
+    """Write the detections of at least score_threshold of each frame to jsonl_path, and the frames with them
+    drawn to video_path. -> RunTotals.
+
+    Both files are written under temporary names. Ctrl-C, or an InputError of the source, ends the run early
+    with both files whole as far as they go; any other error leaves nothing behind.
+    """
+    sampler = predictor.sampler(source)
+    policy = sampler.policy if sampler else "none"
+    totals, start = RunTotals(), time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(JsonLinesWriter(jsonl_path))
+        video = video_path and stack.enter_context(
+            VideoWriter(video_path, fps=source.fps, comment=f"STPN, support policy {policy}"))
+        results = stack.enter_context(contextlib.closing(predictor.stream(source)))
+        bar = stack.enter_context(_progress_bar(source, max_frames, progress))
+        interrupted = stack.enter_context(_interruption())
+        try:
+            for result in itertools.islice(results, max_frames):
+                found = result.predictions = result.predictions[result.predictions.scores >= score_threshold]
+                lines.write(frame_record(result, predictor.class_names, policy=policy))
+                if video:
+                    video.write(_draw(result, predictor.class_names), result.time)
+                totals.frames += 1
+                totals.unreadable += result.error is not None
+                totals.detections += len(found)
+                bar.update()
+                if interrupted():
+                    break
+        except KeyboardInterrupt:
+            pass
+        except InputError as error:
+            totals.failure = error
+        totals.interrupted = interrupted()
+    totals.seconds = time.perf_counter() - start
+    return totals
+
+
+def _draw(result, class_names):
+    if result.error is not None:
+        return draw_note(result.image, f"frame {result.index} could not be read")
+    return draw_detections(result.image, result.predictions, class_names)
+
+
+def _progress_bar(source, max_frames, progress):
+    lengths = [n for n in (source.length, max_frames) if n is not None]
+    return tqdm(total=min(lengths, default=None), unit=" frames", file=sys.stderr, disable=not progress)
+
+
+@contextlib.contextmanager
+def _interruption():
+    """Yield a function that tells whether Ctrl-C was pressed. The first lets the frame at hand be finished,
+    so that both files hold the same frames; the second interrupts at once."""
+    pressed = []
+
+    def note(number, frame):
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,24 @@
+"""From a dataset's evaluator_type to its evaluator."""
+
+from detectron2.data import MetadataCatalog
+
+from .vod import ImageNetVIDEvaluator
+
+
+def _imagenet_vid(cfg, dataset_name, output_folder):
+    return ImageNetVIDEvaluator(
+        dataset_name, output_folder=output_folder, motion_convention=cfg.TEST.MOTION_CONVENTION
+    )
+
+
+EVALUATORS = {"imagenet_vid": _imagenet_vid}
+
+
+def build_evaluator(cfg, dataset_name, output_folder):
+    """The DatasetEvaluator for a registered dataset; a new task or dataset adds one entry to EVALUATORS."""
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if kind not in EVALUATORS:
+        raise KeyError(
+            f"dataset {dataset_name} has evaluator_type {kind!r}; known are {', '.join(sorted(EVALUATORS))}"
+        )
+    return EVALUATORS[kind](cfg, dataset_name, output_folder)
