@@ -13,8 +13,10 @@ from stpn.errors import run_script
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", required=True, metavar="DIR", help="toy_vid or toy_still under DETECTRON2_DATASETS")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", required=True, metavar="DIR",
+                        help="toy_vid or toy_still under DETECTRON2_DATASETS")
     parser.add_argument("--split", required=True, choices=("train", "val", "still"))
     parser.add_argument("--videos", type=int, required=True, metavar="N")
     parser.add_argument("--seed", type=int, default=0)

@@ -6,34 +6,50 @@
     train_net.py --config-file configs/stpn_vid_swint.yaml --eval-only MODEL.WEIGHTS model.pth
 
 detectron2's options; KEY VALUE pairs at the end override the configuration. --num-gpus 2 with
-MODEL.DEVICE cpu starts two processes that talk over gloo.
+MODEL.DEVICE cpu starts two processes that talk over gloo. --eval-only --resume evaluates the newest
+checkpoint in OUTPUT_DIR.
 """
 
+import os
+
+import torch
 from detectron2.engine import default_argument_parser, default_setup, launch
-from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.evaluation import verify_results
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.data.builtin import register_all
-from stpn.engine.checkpoint import load_weights
+from stpn.engine.checkpoint import SafeCheckpointer, load_weights
 from stpn.engine.config_file import load_config
 from stpn.engine.trainer import Trainer
-from stpn.errors import run_script
+from stpn.errors import InputError, run_script
 
 
-def parse_arguments():
+def parse_arguments(argv=None):
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--allow-partial", action="store_true",
                         help="evaluate weights that match only a part of the model")
-    return parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def prepare_devices(cfg, args):
+    """Refuse devices that are not there, before any process starts."""
+    if cfg.MODEL.DEVICE.startswith("cuda"):
+        found = torch.cuda.device_count()
+        if found < args.num_gpus:
+            raise InputError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE} and --num-gpus {args.num_gpus}, but there are "
+                             f"{found} GPUs that torch can use; add MODEL.DEVICE cpu, or lower --num-gpus")
+    elif args.num_gpus > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # launch() takes NCCL, which knows no CPU, where it sees a GPU
 
 
 def evaluate(cfg, args):
     model = Trainer.build_model(cfg)
-    load_weights(model, cfg.MODEL.WEIGHTS, allow_partial=args.allow_partial)
-    results = Trainer.test(cfg, model)
+    saved = SafeCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file() if args.resume else ""
+    load_weights(model, saved or cfg.MODEL.WEIGHTS, allow_partial=args.allow_partial)
+    results = Trainer.test(cfg, model)  # prints them
     if comm.is_main_process():
-        print_csv_format(results)
         verify_results(cfg, results)
     return results
 
@@ -50,6 +66,7 @@ def work(args):
     register_all()
     cfg.freeze()
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="stpn")
     if args.eval_only:
         evaluate(cfg, args)
         return
@@ -58,9 +75,9 @@ def work(args):
     trainer.train()
 
 
-def main():
-    args = parse_arguments()
-    load_config(args.config_file, args.opts)  # its errors show before any process starts
+def main(argv=None):
+    args = parse_arguments(argv)
+    prepare_devices(load_config(args.config_file, args.opts), args)  # errors show before any process starts
     launch(one_process, args.num_gpus, num_machines=args.num_machines, machine_rank=args.machine_rank,
            dist_url=args.dist_url, args=(args,))
 

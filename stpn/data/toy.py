@@ -13,7 +13,7 @@ from ..errors import InputError
 from .toy_damage import CLEAN, damaged_layer, darken, plan_bursts
 from .toy_scene import CLASSES, Background, draw_object, overlap, paste
 
-__all__ = ["CLASSES", "FRAMES", "SIDE", "SPLITS", "STILL_SIDE", "ToyVideo", "crop_batch", "render_video", "still_image"]
+__all__ = ["CLASSES", "FRAMES", "SIDE", "STILL_SIDE", "ToyVideo", "crop_batch", "render_video", "still_image"]
 
 SIDE = 96  # pixels a side of a video frame
 STILL_SIDE = 144  # and of a still, where four objects find room
@@ -21,7 +21,6 @@ FRAMES = 32  # a video
 SPLITS = ("train", "val", "still", "crop")  # the place in this list goes into the seed: append only
 TWO_OBJECTS = 0.2  # share of the videos with two
 PAIR_SIZES = (38.0, 48.0)  # larger pairs would cover each other on 96 pixels
-CORNER = 58  # pixels a side of the corner that each of a pair keeps to
 MAX_OVERLAP = 0.1  # share of the smaller box
 
 
@@ -43,29 +42,26 @@ def _generator(seed, split, number):
 
 
 def _draw_objects(rng):
-    """-> one or two ToyObject with FRAMES positions. Two keep to opposite corners; of ten such pairs it is
-    the one that overlaps least, or the first that hardly does."""
+    """-> one or two ToyObject with FRAMES positions; of two, the pair of 60 that overlaps least, or the
+    first that hardly does."""
+    area = (0, 0, SIDE, SIDE)
     if rng.uniform() >= TWO_OBJECTS:
-        return [draw_object(rng, area=(0, 0, SIDE, SIDE), frames=FRAMES)]
-    pairs = []
-    while len(pairs) < 10 and (not pairs or pairs[-1][0] > MAX_OVERLAP):
-        pair = _draw_pair(rng)
-        pairs.append((overlap(*pair, SIDE), len(pairs), pair))
-    return min(pairs)[2]
-
-
-def _draw_pair(rng):
-    left = [(0, CORNER), (SIDE - CORNER, SIDE)]
-    top = left if rng.uniform() < 0.5 else left[::-1]
-    return [draw_object(rng, area=(x1, y1, x2, y2), size_range=PAIR_SIZES, frames=FRAMES)
-            for (x1, x2), (y1, y2) in zip(left, top, strict=True)]
+        return [draw_object(rng, area=area, frames=FRAMES)]
+    best, least = None, 2.0
+    for _ in range(60):
+        pair = [draw_object(rng, area=area, size_range=PAIR_SIZES, frames=FRAMES) for _ in range(2)]
+        shared = overlap(*pair, SIDE)
+        if shared < least:
+            best, least = pair, shared
+        if least <= MAX_OVERLAP:
+            break
+    return best
 
 
 def _finish(image, rng, sensor):
     """Add sensor noise of standard deviation `sensor` -> uint8."""
     image += np.float32(sensor) * rng.standard_normal(image.shape, np.float32)
-    image += 0.5  # astype cuts
-    return np.clip(image, 0, 255, out=image).astype(np.uint8)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def _render_frame(rng, t, objects, *, background, burst, sensor):
@@ -73,15 +69,15 @@ def _render_frame(rng, t, objects, *, background, burst, sensor):
     for obj in objects:
         paste(image, *damaged_layer(obj, t, burst, rng))
     if burst and burst.kind == "dark":
-        darken(image, rng)
+        darken(image, burst, rng)
     return _finish(image, rng, sensor)
 
 
 def _listed(objects, side):
     """-> per frame the list of (track, class, x1, y1, x2, y2)."""
     tracks = [obj.boxes(side).tolist() for obj in objects]
-    return [[(track, obj.label, *boxes[t]) for track, (obj, boxes) in enumerate(zip(objects, tracks))]
-            for t in range(len(tracks[0]))]
+    return [[(track, obj.label, *boxes[t])
+             for track, (obj, boxes) in enumerate(zip(objects, tracks, strict=True))] for t in range(len(tracks[0]))]
 
 
 def render_video(seed, split, number):

@@ -20,13 +20,12 @@ GAP_FRAMES = (3, 9)
 SEVERITY = {
     "motion": (0.6, 0.9),  # length of the smear / object size
     "defocus": (0.16, 0.22),  # sigma of the blur / object size
-    "low_resolution": (4.5, 6.5),  # pixels across the object before enlarging
+    "low_resolution": (7.0, 10.0),  # pixels across the object before enlarging
     "occlusion": (0.70, 0.86),  # share of the body that is covered
-    "dark": (0.05, 0.09),  # share of its light that the object keeps
+    "dark": (0.10, 0.16),  # share of the light that is left
     "deformation": (0.45, 0.65),  # shift of the pattern / half the object size
 }
 KINDS = tuple(SEVERITY)
-AMBIENT = 0.4  # share of its light that the background keeps in a dark frame: the object is backlit
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,9 @@ def _occlusion(obj, t, burst, rng):
     inside = inside_pixels(obj, (u - off[0]) / scale, (v - off[1]) / scale)
     cover = np.clip(inside + 0.5, 0, 1)[..., None]
     own = np.random.default_rng(burst.seed)
-    texture = noise_texture(own, layer.shape[0], cells=6, mean=own.uniform(70, 150, 3).astype(np.float32), spread=60)
+    mean = own.uniform(70, 150, 3).astype(np.float32)
+    texture = noise_texture(own, layer.shape[0], cells=6, mean=mean, spread=60)
     layer[..., :3] += cover * (np.clip(texture, 0, 255) * layer[..., 3:] - layer[..., :3])
-    return layer, origin
-
-
-def _dark(obj, t, burst, rng):
-    layer, origin = draw_layer(obj, t)
-    layer[..., :3] *= np.float32(burst.severity / AMBIENT)  # darken() takes the rest
     return layer, origin
 
 
@@ -121,21 +115,21 @@ def _deformation(obj, t, burst, rng):
 
 
 _LAYERS = {"motion": _motion, "defocus": _defocus, "low_resolution": _low_resolution,
-           "occlusion": _occlusion, "dark": _dark, "deformation": _deformation}
+           "occlusion": _occlusion, "deformation": _deformation}
 
 
 def damaged_layer(obj, t, burst, rng):
-    """draw_layer for frame t, damaged as the burst says (None: clean). rng gives what is new in every
-    frame."""
-    return _LAYERS[burst.kind](obj, t, burst, rng) if burst else draw_layer(obj, t)
+    """draw_layer for frame t, damaged as the burst says (burst None or dark: clean). rng gives what is
+    new in every frame."""
+    damage = _LAYERS.get(burst.kind) if burst else None
+    return damage(obj, t, burst, rng) if damage else draw_layer(obj, t)
 
 
-def darken(image, rng):
-    """Dim image (H, W, 3) to AMBIENT, in place, and add the blotches and the grain that a sensor's gain
-    brings up; the black level is lifted so that noise is not cut at zero. The blotches, 6 pixels wide, are
-    what hides a pattern: grain alone averages out over its bars."""
+def darken(image, burst, rng):
+    """Take the light of a dark burst away from image (H, W, 3), in place, and add the blotches and the
+    grain that a sensor's gain brings up; the black level is lifted so that noise is not cut at zero."""
     height, width = image.shape[:2]
-    blotches = rng.standard_normal((height // 6, width // 6, 3), np.float32)
-    image *= np.float32(AMBIENT)
+    blotches = rng.standard_normal((height // 4, width // 4, 3), np.float32)
+    image *= np.float32(burst.severity)
     image += 24 + 9 * cv2.resize(blotches, (width, height), interpolation=cv2.INTER_CUBIC)
     image += 12 * rng.standard_normal(image.shape, np.float32)

@@ -52,12 +52,17 @@ def write_toy(root, *, split, videos, seed):
             return root
         raise InputError(f"{root} holds another toy set ({found}; wanted {settings}); "
                          "delete the folder or choose another")
+    rival = {"train": "still", "still": "train"}.get(split)
+    if rival and (root / f"toy_{rival}.json").is_file():
+        raise InputError(f"{root} holds the toy set's {rival} part, whose lists have the same names; "
+                         f"choose another folder for {split}")
     work = root.with_name(f"{root.name}.{split}.tmp")
     shutil.rmtree(work, ignore_errors=True)
     _write_split(work, split, videos, seed)
     (work / part.name).write_text(json.dumps(settings))
-    if kept:  # the other split is there already: add this one's files
-        shutil.copytree(work, root, dirs_exist_ok=True)
+    if kept:  # the other split is there already: add this one's files, and last what says they are whole
+        shutil.copytree(work, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(part.name))
+        os.replace(work / part.name, part)
         shutil.rmtree(work)
     else:
         os.replace(work, root)
@@ -67,9 +72,10 @@ def write_toy(root, *, split, videos, seed):
 def _write_split(root, split, videos, seed):
     lists = root / "ImageSets" / "VID"
     lists.mkdir(parents=True)
-    (root / "ImageSets" / "classes.json").write_text(json.dumps(dict(zip(WNIDS, CLASSES)), indent=1))
+    classes = dict(zip(WNIDS, CLASSES, strict=True))
+    (root / "ImageSets" / "classes.json").write_text(json.dumps(classes, indent=1))
     states, frames, names = [], [], []
-    for number in tqdm(range(videos), desc=f"toy {split}", unit="video", leave=False):
+    for number in tqdm(range(videos), desc=f"toy {split}", unit="video", leave=False, disable=None):
         video = still_image(seed, number) if split == "still" else render_video(seed, split, number)
         name = _video_id(split, number)
         _write_video(root, name, video)
@@ -100,7 +106,7 @@ def _write_video(root, video_id, video):
     pictures, labels = root / "Data" / "VID" / video_id, root / "Annotations" / "VID" / video_id
     pictures.mkdir(parents=True)
     labels.mkdir(parents=True)
-    for i, (image, boxes) in enumerate(zip(video.frames, video.boxes)):
+    for i, (image, boxes) in enumerate(zip(video.frames, video.boxes, strict=True)):
         # Through memory: OpenCV's own file functions do not take every path.
         (pictures / f"{i:06d}.JPEG").write_bytes(cv2.imencode(".jpg", image[:, :, ::-1], _JPEG)[1].tobytes())
         objects = "".join(_OBJECT.format(track=track, wnid=WNIDS[label], x1=x1, y1=y1, x2=x2, y2=y2)

@@ -27,9 +27,8 @@ def _checks(obj, u, v):
 
 
 def _dots(obj, u, v):
-    # A quarter closer than the other patterns: of three dots a side too few would be whole.
-    step = np.pi * 1.25 * obj.cycles
-    return np.cos(step * u + obj.phase[0]) + np.cos(step * v + obj.phase[1]) - 0.7
+    lattice = np.cos(np.pi * obj.cycles * u + obj.phase[0]) + np.cos(np.pi * obj.cycles * v + obj.phase[1])
+    return lattice - 0.7
 
 
 def _plus(obj, u, v):
@@ -156,13 +155,14 @@ def draw_layer(obj, t, *, margin=2.0, bend=None):
     u, v, origin = coordinates(obj, t, margin)
     inside = inside_pixels(obj, u, v)
     pu, pv = (u, v) if bend is None else bend(u, v)
-    ink = np.clip(_FIELDS[obj.label](obj, pu, pv) * 3 + 0.5, 0, 1)
+    ink = np.clip(_FIELDS[obj.label](obj, pu, pv) * 3 + 0.5, 0, 1)[..., None]
+    edge = np.clip(OUTLINE_PIXELS - inside + 0.5, 0, 1)[..., None]
+    ink_colour, ground, outline = obj.colours.astype(np.float32)
+    layer = np.empty(u.shape + (4,), np.float32)
     coverage = np.clip(inside + 0.5, 0, 1)
-    edge = coverage * np.clip(OUTLINE_PIXELS - inside + 0.5, 0, 1)
-    shares = np.stack([ink * (coverage - edge), (1 - ink) * (coverage - edge), edge], axis=-1)
-    # Shares of ink, ground and outline times (their colours and a 1): colour and coverage at once.
-    palette = np.hstack([obj.colours, np.ones((3, 1))]).astype(np.float32)
-    layer = (shares.reshape(-1, 3) @ palette).reshape(*u.shape, 4)
+    colour = ground + ink * (ink_colour - ground)
+    layer[..., :3] = (colour + edge * (outline - colour)) * coverage[..., None]
+    layer[..., 3] = coverage
     return layer, origin
 
 
@@ -175,7 +175,7 @@ def paste(image, layer, origin):
         return
     part = layer[top:bottom, left:right]
     region = image[y0 + top:y0 + bottom, x0 + left:x0 + right]
-    region *= cv2.cvtColor(1 - part[..., 3], cv2.COLOR_GRAY2RGB)
+    region *= 1 - part[..., 3:]
     region += part[..., :3]
 
 
@@ -209,6 +209,7 @@ class Background:
 def overlap(first, second, side):
     """-> the largest share of the smaller box that two objects' boxes share in any frame, 0..1."""
     a, b = first.boxes(side), second.boxes(side)
-    common = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1, 0, None).prod(axis=1)
+    common = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1
+    common = np.clip(common, 0, None).prod(axis=1)
     areas = [(box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b)]
     return float((common / np.minimum(*areas)).max())

@@ -4,7 +4,9 @@ import logging
 import os
 import weakref
 
+import torch
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
 
 from ..data.build import build_video_test_loader, build_video_train_loader
@@ -32,6 +34,8 @@ class Trainer(DefaultTrainer):
         devices = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         model = create_ddp_model(model, broadcast_buffers=False, **devices)
         # Every rank sees its own losses before the backward pass: a bad one stops all of them together.
+        self._batch = None  # what is in the forward pass
+        model.register_forward_pre_hook(self._enter)
         model.register_forward_hook(self._check)
         loop = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
         self._trainer = loop(model, self.build_train_loader(cfg), optimizer)
@@ -51,9 +55,28 @@ class Trainer(DefaultTrainer):
         # cfg.SEED < 0 asks for a different run each time: then nothing is seeded here.
         if self.cfg.SEED >= 0:
             seed_iteration(self.cfg.SEED, self.iter, comm.get_rank())
-        super().run_step()
+        try:
+            super().run_step()
+        except FloatingPointError as error:
+            if self._batch is None:
+                raise  # by _check, on all ranks
+            # The proposal generator ends a diverged run on its own, before there are losses, and without a word
+            # about where. The other ranks wait in _check.
+            value = torch.tensor(float("nan"), device=self.cfg.MODEL.DEVICE)
+            check_losses({f"forward pass ({error})": value}, iteration=self.iter, batch=self._batch)
+
+    def after_train(self):
+        if self.iter < self.max_iter:
+            # EvalHook takes a failure in the last iteration for the end of training: it would evaluate, and
+            # wait for ranks that are elsewhere.
+            self._hooks = [hook for hook in self._hooks if not isinstance(hook, EvalHook)]
+        super().after_train()
+
+    def _enter(self, model, inputs):
+        self._batch = inputs[0]
 
     def _check(self, model, inputs, losses):
+        self._batch = None
         if model.training:
             check_losses(losses, iteration=self.iter, batch=inputs[0])
 

@@ -10,8 +10,15 @@
 """
 
 from .embedding import SupportCache, embed_support
-from .predictor import (PROMPT_PREDICTOR_REGISTRY, MixerPredictor, PromptPredictor, ReleasedAttentionPredictor,
-                        ReleasedTopKPredictor, TransformerPredictor, build_prompt_predictor)
+from .predictor import (
+                        PROMPT_PREDICTOR_REGISTRY,
+                        MixerPredictor,
+                        PromptPredictor,
+                        ReleasedAttentionPredictor,
+                        ReleasedTopKPredictor,
+                        TransformerPredictor,
+                        build_prompt_predictor,
+)
 from .sampling import SupportSampler
 from .stream import support_stream
 

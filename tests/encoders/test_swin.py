@@ -9,7 +9,7 @@ from stpn.encoders import PromptedSwin
 from stpn.encoders.swin_block import WindowAttention
 
 SIZES = [(64, 96), (45, 77), (131, 90), (4, 4)]
-SMALL = dict(embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), drop_path_rate=0.0)
+SMALL = {"embed_dim": 16, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "drop_path_rate": 0.0}
 
 
 def small(**kwargs):
@@ -228,7 +228,8 @@ def test_gradients_of_the_predictor_equal_the_released_ones(fixtures_dir):
     from stpn.prompting import ReleasedAttentionPredictor, embed_support
 
     model, data = recorded(fixtures_dir / "prompting" / "shallow_att.pt", "backbone_state_dict")
-    predictor = ReleasedAttentionPredictor(support_width=128, prompt_widths=(16,), num_heads=data["predictor_num_heads"])
+    predictor = ReleasedAttentionPredictor(support_width=128, prompt_widths=(16,),
+                                           num_heads=data["predictor_num_heads"])
     predictor.load_state_dict(data["predictor_state_dict"])
     for case in data["cases"]:
         predictor.zero_grad()

@@ -4,8 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stpn.prompting import (MixerPredictor, ReleasedAttentionPredictor, ReleasedTopKPredictor,
-                            TransformerPredictor)
+from stpn.prompting import (
+    MixerPredictor,
+    ReleasedAttentionPredictor,
+    ReleasedTopKPredictor,
+    TransformerPredictor,
+)
 
 C, D, P = 32, 16, 5
 ALL = [TransformerPredictor, MixerPredictor, ReleasedAttentionPredictor, ReleasedTopKPredictor]
@@ -25,8 +29,8 @@ def build(cls, widths=(D,), **kwargs):
 def attention(q, k, v, heads):
     """(N, D), (M, D), (M, D) -> (N, D), head by head."""
     out = []
-    for q, k, v in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1)):
-        out.append(torch.softmax(q @ k.T / q.shape[-1] ** 0.5, -1) @ v)
+    for a, b, c in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1)):
+        out.append(torch.softmax(a @ b.T / a.shape[-1] ** 0.5, -1) @ c)
     return torch.cat(out, -1)
 
 
@@ -104,7 +108,8 @@ def test_parameter_counts_at_swin_t(cls, expected):
 
 
 @pytest.mark.parametrize("cls, prompts, expected", [
-    (ReleasedAttentionPredictor, 5, 111_552), (ReleasedAttentionPredictor, 7, 111_744), (ReleasedTopKPredictor, 5, 73_824)])
+    (ReleasedAttentionPredictor, 5, 111_552), (ReleasedAttentionPredictor, 7, 111_744),
+    (ReleasedTopKPredictor, 5, 73_824)])
 def test_parameter_counts_of_the_released_predictors(cls, prompts, expected):
     model = cls(support_width=768, prompt_widths=(96,), num_prompts=prompts)
     assert sum(p.numel() for p in model.parameters()) == expected
