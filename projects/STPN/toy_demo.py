@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -122,6 +123,8 @@ def main():
     start = time.time()
     os.environ["DETECTRON2_DATASETS"] = str(output / "datasets")
     logging.getLogger("detectron2").setLevel(logging.ERROR)
+    logging.getLogger("torch.fx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")  # of the libraries, about each other
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from stpn.data.toy import CLASSES

@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from statistics import mean
 
@@ -95,6 +96,7 @@ def main():
     output = Path(args.output).resolve()
     os.environ["DETECTRON2_DATASETS"] = str(output / "datasets")
     logging.getLogger("detectron2").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")  # of the libraries, about each other
     register_all()
     write_toy(output / "datasets" / "toy_vid", split="val", videos=args.videos, seed=args.seed)
     DatasetCatalog.get(DATASET)
