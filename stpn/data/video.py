@@ -34,7 +34,7 @@ class VideoIndex:
         self._videos = {}  # video_id -> (pattern or tuple of paths, length)
 
     def add(self, video_id, pattern_or_paths, length=None):
-        """pattern_or_paths: "/root/val/x/{:06d}.JPEG" (needs length; braces that belong to the path are
+        """pattern_or_paths: "/data/val/x/{:06d}.JPEG" (needs length; braces that belong to the path are
         doubled), or the frames' paths in order."""
         if not isinstance(pattern_or_paths, str):
             pattern_or_paths = tuple(map(str, pattern_or_paths))
