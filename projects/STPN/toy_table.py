@@ -39,6 +39,8 @@ def parse_arguments():
     parser.add_argument("--stpn", nargs="+", required=True, metavar="FILE")
     parser.add_argument("--videos", type=int, default=150)
     parser.add_argument("--seed", type=int, default=11, help="of the validation videos")
+    parser.add_argument("--rows", nargs="+", type=int, default=range(5), metavar="N",
+                        help="only these rows, counted from 0 as above")
     parser.add_argument("--output", default="output/toy_table")
     return parser.parse_args()
 
@@ -101,12 +103,13 @@ def main():
     write_toy(output / "datasets" / "toy_vid", split="val", videos=args.videos, seed=args.seed)
     DatasetCatalog.get(DATASET)
     found = {}
-    for row, (arm, config, change) in ROWS.items():
+    for row in [list(ROWS)[number] for number in args.rows]:
+        arm, config, change = ROWS[row]
         found[row] = [evaluate(config, weights, change, output) for weights in getattr(args, arm)]
         print(row, [{k: round(v, 1) for k, v in f.items()} for f in found[row]], flush=True)
     with atomic_path(output / "toy_table.json") as part:
-        part.write_text(json.dumps({"arguments": vars(args), "rows": found}, indent=1))
-    columns = list(found["baseline"][0])
+        part.write_text(json.dumps({"videos": args.videos, "seed": args.seed, "rows": found}, indent=1))
+    columns = list(next(iter(found.values()))[0])
     print(tabulate([[row, *(cell([f[c] for f in runs]) for c in columns)] for row, runs in found.items()],
                    headers=["", *columns]))
 
