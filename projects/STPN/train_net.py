@@ -40,7 +40,7 @@ def prepare_devices(cfg, args):
         if found < args.num_gpus:
             raise InputError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE} and --num-gpus {args.num_gpus}, but there are "
                              f"{found} GPUs that torch can use; add MODEL.DEVICE cpu, or lower --num-gpus")
-    elif args.num_gpus > 1:
+    elif args.num_gpus * args.num_machines > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # launch() takes NCCL, which knows no CPU, where it sees a GPU
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from stpn.data import VideoIndex, read_image, toy
+from stpn.data.builtin import register_all
 from stpn.data.datasets import load_imagenet_vid
 from stpn.data.toy_layout import write_toy
 from stpn.errors import InputError
@@ -82,3 +84,31 @@ def test_stills_are_training_videos_of_one_frame(tmp_path):
     assert [(d["video_length"], d["width"], len(d["annotations"])) for d in dicts] == [(1, 144, 4)] * 3
     groups = json.loads((root / "ImageSets" / "VID" / "VID_train_frames_groups.json").read_text())
     assert groups == {"clean": [1, 2, 3]}
+
+
+def contents(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_same_seed_writes_the_same_bytes_and_another_seed_other_pictures(tmp_path):
+    first, again, other = (contents(write_toy(tmp_path / name, split="val", videos=1, seed=seed))
+                           for name, seed in (("first", 7), ("again", 7), ("other", 8)))
+    assert first == again and first.keys() == other.keys()
+    pictures = [name for name in first if name.endswith(".JPEG")]
+    assert len(pictures) == toy.FRAMES and all(first[name] != other[name] for name in pictures)
+
+
+def test_sets_load_by_their_names_with_all_frames_and_groups(root, tmp_path, monkeypatch):
+    (tmp_path / "toy_vid").symlink_to(root)
+    write_toy(tmp_path / "toy_still", split="still", videos=3, seed=7)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    register_all()
+    for name, videos, frames in (("toy_vid_val", 2, 64), ("toy_vid_train", 1, 32), ("toy_still_train", 3, 3)):
+        dicts, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
+        assert len(dicts) == frames == len({d["image_id"] for d in dicts})
+        assert len({d["video_id"] for d in dicts}) == videos == len(metadata.video_index)
+        assert all(Path(d["file_name"]).is_file() for d in dicts)
+        assert metadata.thing_classes == list(toy.CLASSES) and metadata.evaluator_type == "imagenet_vid"
+        groups = metadata.frame_groups
+        assert sorted(groups["clean"] + groups.get("deteriorated", [])) == sorted(d["image_id"] for d in dicts)
+        assert ("deteriorated" in groups) == (name != "toy_still_train")
