@@ -5,7 +5,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "stpn needs detectron2, which cannot be imported here; run `python3 bootstrap.py` in the checkout, "
-        "or install detectron2 as README.md, section Install, says"
+        "or install detectron2 as README.md says (What it installs, and detectron2)"
     ) from error
 
 from . import encoders, meta_arch, prompting  # noqa: F401

@@ -62,7 +62,7 @@ class VideoDatasetMapper:
 
     def __call__(self, dataset_dict):
         """
-        dataset_dict: see the contract of the data sets; "sample_seed" (an int or ints) makes it repeatable.
+        dataset_dict: one of those that load_imagenet_vid returns; "sample_seed" (an int or ints) makes it repeatable.
 
         -> {"image": uint8 (3, H, W), "instances": gt_boxes, gt_classes, gt_ids of those left by the crop,
             "support_images": uint8 (K, 3, H', W') and "support_indices": K ints (with a sampler),

@@ -16,7 +16,7 @@ from . import windows as win
 class WindowAttention(nn.Module):
     """Attention within windows, over each window's patches and the image's prompts.
 
-    Every pair that involves a prompt has position bias 0 and is never masked (spec of the released code).
+    Every pair that involves a prompt has position bias 0 and is never masked, as in the authors' code.
     An image's prompts are projected to q, k, v once and not once a window: the same function, less work.
     """
 

@@ -14,7 +14,7 @@ from ..errors import InputError
 
 logger = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parents[2]  # the checkout: configs/ and weights/ lie there
+PROJECT = Path(__file__).resolve().parents[2]  # the checkout: configs/ and projects/ lie there
 _RENAMED = dict(ConverterV1.RENAME + ConverterV2.RENAME)  # keys of detectron2's old config versions
 # Keys below MODEL that say how a model is used, not what it is; so does everything that ends in _TEST.
 _NOT_ARCHITECTURE = ("MODEL.WEIGHTS", "MODEL.DEVICE")
@@ -38,7 +38,8 @@ def load_config(path=None, overrides=()):
 
 def find_weights(name):
     """Where the weights are: as typed if that exists (relative to the working folder), else below the
-    project's folder, so that the configs that come with it can name weights/x.safetensors; else as typed."""
+    project's folder, so that the configs that come with it can name projects/STPN/weights/x.safetensors; else
+    as typed."""
     if not name or "://" in name or Path(name).is_absolute() or Path(name).exists():
         return name
     inside = PROJECT / name
