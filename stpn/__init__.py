@@ -2,11 +2,11 @@
 
 try:
     import detectron2  # noqa: F401
-except ImportError as error:
+except ImportError:
     raise ImportError(
         "stpn needs detectron2, which cannot be imported here; run `python3 bootstrap.py` in the checkout, "
         "or install detectron2 as README.md says (What it installs, and detectron2)"
-    ) from error
+    ) from None
 
 from . import encoders, meta_arch, prompting  # noqa: F401
 from .config import add_stpn_config

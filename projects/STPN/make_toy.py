@@ -3,7 +3,7 @@
 
     make_toy.py --output datasets/toy_vid   --split train --videos 1200
     make_toy.py --output datasets/toy_vid   --split val   --videos 150
-    make_toy.py --output datasets/toy_still --split still --videos 4000
+    make_toy.py --output datasets/toy_still --split still --videos 3000
 """
 
 import argparse

@@ -9,6 +9,9 @@ It stands for ImageNet pre-training. Stage 2 (detector on clean stills) and 3 (v
 import argparse
 import time
 
+import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
+
+# isort: split
 import numpy as np
 import torch
 import torch.nn.functional as F

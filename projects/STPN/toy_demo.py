@@ -17,6 +17,9 @@ import time
 import warnings
 from pathlib import Path
 
+import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
+
+# isort: split
 import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -24,7 +27,6 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-import stpn  # noqa: F401  registers encoders and tasks
 from stpn.data.builtin import register_all
 from stpn.data.toy import CLASSES
 from stpn.data.toy_layout import write_toy

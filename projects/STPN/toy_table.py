@@ -15,12 +15,14 @@ import warnings
 from pathlib import Path
 from statistics import mean
 
+import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
+
+# isort: split
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-import stpn  # noqa: F401  registers encoders and tasks
 from stpn.data.builtin import register_all
 from stpn.data.toy_layout import write_toy
 from stpn.engine.config_file import load_config
@@ -39,7 +41,7 @@ def parse_arguments():
     parser.add_argument("--stpn", nargs="+", required=True, metavar="FILE")
     parser.add_argument("--videos", type=int, default=150)
     parser.add_argument("--seed", type=int, default=11, help="of the validation videos")
-    parser.add_argument("--rows", nargs="+", type=int, default=range(5), metavar="N",
+    parser.add_argument("--rows", nargs="+", type=int, choices=range(5), default=range(5), metavar="N",
                         help="only these rows, counted from 0 as above")
     parser.add_argument("--output", default="output/toy_table")
     return parser.parse_args()

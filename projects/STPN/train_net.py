@@ -12,13 +12,15 @@ checkpoint in OUTPUT_DIR.
 
 import os
 
+import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
+
+# isort: split
 import torch
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-import stpn  # noqa: F401  registers encoders and tasks
 from stpn.data.builtin import register_all
 from stpn.engine.checkpoint import SafeCheckpointer, load_weights
 from stpn.engine.config_file import load_config
@@ -47,6 +49,8 @@ def prepare_devices(cfg, args):
 def evaluate(cfg, args):
     model = Trainer.build_model(cfg)
     saved = SafeCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file() if args.resume else ""
+    if args.resume and not saved:
+        raise InputError(f"--resume, but {cfg.OUTPUT_DIR} holds no checkpoint; drop --resume to evaluate MODEL.WEIGHTS")
     load_weights(model, saved or cfg.MODEL.WEIGHTS, allow_partial=args.allow_partial)
     results = Trainer.test(cfg, model)  # prints them
     if comm.is_main_process():

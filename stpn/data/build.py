@@ -13,6 +13,7 @@ from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from .builtin import register_all
 from .mapper import MAPPER_REGISTRY, prepare
 from .samplers import PositionSampler, TrainOrder, VideoShardSampler
 from .video import FrameReader
@@ -30,6 +31,7 @@ def build_video_train_loader(cfg, *, start_iter=0, mapper=None):
     if batch_size < 1 or batch_size % comm.get_world_size():
         raise InputError(f"SOLVER.IMS_PER_BATCH is {batch_size}; expected a multiple of the "
                          f"{comm.get_world_size()} training processes")
+    _check_unused(cfg)
     dicts = _training_dicts(cfg)
     mapper = build_mapper(cfg) if mapper is None else mapper
     seed = _shared_seed(cfg)
@@ -131,7 +133,17 @@ def _training_dicts(cfg):
     return dicts
 
 
+def _check_unused(cfg):
+    """detectron2's options that this loader and mapper do not have must not be asked for in vain."""
+    if cfg.INPUT.CROP.ENABLED:
+        raise InputError("INPUT.CROP.ENABLED is True, but clips are cropped by INPUT.CLIP_CROP; set that instead")
+    if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        raise InputError(f"DATALOADER.SAMPLER_TRAIN is {cfg.DATALOADER.SAMPLER_TRAIN}; only TrainingSampler's order "
+                         "is repeatable here; leave it at that")
+
+
 def _check_known(names):
+    register_all()
     if not names:
         raise InputError("no data set is named; set DATASETS.TRAIN and DATASETS.TEST")
     known = DatasetCatalog.list()

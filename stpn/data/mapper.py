@@ -52,9 +52,7 @@ class VideoDatasetMapper:
     def from_config(cls, cfg, is_train=True):
         """Loads the data sets of cfg.DATASETS.TRAIN that have not been loaded yet."""
         support = cfg.INPUT.SUPPORT
-        sampler = SupportSampler(
-            policy=support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE, stride=support.STRIDE,
-            train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE)
+        sampler = SupportSampler.from_config(support)
         return cls(is_train=is_train, sampler=sampler if is_train and cfg.MODEL.STPN.ENABLED else None,
                    video_index=_merged_index(cfg.DATASETS.TRAIN) if is_train else VideoIndex(),
                    augmentations=build_augmentations(cfg, is_train), support_resize=support.RESIZE,

@@ -56,6 +56,8 @@ def write_toy(root, *, split, videos, seed):
     if rival and (root / f"toy_{rival}.json").is_file():
         raise InputError(f"{root} holds the toy set's {rival} part, whose lists have the same names; "
                          f"choose another folder for {split}")
+    if kept and any(root.iterdir()) and not any(root.glob("toy_*.json")):
+        raise InputError(f"{root} holds something that is not a toy set; choose another folder")
     work = root.with_name(f"{root.name}.{split}.tmp")
     shutil.rmtree(work, ignore_errors=True)
     _write_split(work, split, videos, seed)

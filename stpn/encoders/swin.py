@@ -42,8 +42,12 @@ class PromptedSwin(PromptableBackbone):
         super().__init__()
         if prompt_merge not in PROMPT_MERGES:
             raise ValueError(f"prompt_merge is {prompt_merge!r}; expected one of {', '.join(PROMPT_MERGES)}")
+        if len(depths) != len(num_heads):
+            raise ValueError(f"{len(depths)} depths and {len(num_heads)} num_heads; expected one of each a stage")
         widths = [embed_dim * 2 ** i for i in range(len(depths))]
         names = [f"res{i + 2}" for i in range(len(depths))]
+        if not set(out_features) <= set(names):
+            raise ValueError(f"out_features are {list(out_features)}; expected some of {', '.join(names)}")
         self.prompt_widths = tuple(w for w, depth in zip(widths, depths) for _ in range(depth))
         self.embed_feature, self.embed_width = names[-1], widths[-1]
         self._out_features = [n for n in names if n in out_features]

@@ -59,6 +59,8 @@ class WindowAttention(nn.Module):
         table = self.relative_position_bias_table
         key = (grid, shift, P, keep, like.dtype, like.device, table._version, table.data_ptr())
         if key not in self._bias_cache:
+            # Entries of older weights are of no use any more: the support pass of training leaves one a step.
+            self._bias_cache = {k: v for k, v in self._bias_cache.items() if k[-2:] == key[-2:]}
             while len(self._bias_cache) >= self.CACHE_SIZE:
                 self._bias_cache.pop(next(iter(self._bias_cache)))
             self._bias_cache[key] = self._make_bias(grid, shift, P, keep, like)

@@ -40,7 +40,7 @@ def pad_to_windows(qkv, fill, side):
     height, width = -(-H // side) * side, -(-W // side) * side
     if (height, width) == (H, W):
         return qkv
-    padded = fill.expand(B, height, width, D).clone()
+    padded = fill.to(qkv).expand(B, height, width, D).clone()
     padded[:, :H, :W] = qkv
     return padded
 

@@ -39,6 +39,8 @@ def read_checkpoint(path):
         raise InputError(
             f"{path}: refused, it holds {error.name}, which is not plain data; nothing was run; {_RESAVE}"
         ) from None
+    except InputError:
+        raise
     except Exception as error:
         # The formats raise many kinds of error for broken bytes (KeyError, RuntimeError, even OSError).
         if getattr(error, "filename", None):  # it could not be opened

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from ..data.mapper import prepare
@@ -17,6 +16,7 @@ from ..errors import InputError
 from ..prompting.sampling import POLICIES, SupportSampler
 from .checkpoint import load_weights
 from .class_names import class_names
+from .model import build_model
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ class VideoPredictor:
             raise InputError("policy 'spread' needs the whole video before the first frame, and "
                              f"{source.name} has no known end; choose causal, or grid or sliding "
                              "(which answer some frames late)")
-        return SupportSampler(policy=policy, frames_per_side=support.FRAMES_PER_SIDE, stride=support.STRIDE,
-                              train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE)
+        return SupportSampler.from_config(support, policy)
 
     def _walk(self, source, sampler, *, owned):
         if sampler is not None and sampler.look_ahead and source.kind == "camera":

@@ -16,6 +16,10 @@ from collections import OrderedDict
 import numpy as np
 import torch
 
+from ..errors import InputError
+
+SAFE_TORCH = (2, 10)  # older readers of "weights only" files can be made to run code or write memory
+
 _NUMBER_OR_TEXT = re.compile(r"[biufcSU]\d+")  # numpy type codes without objects and structures
 
 
@@ -170,6 +174,9 @@ def load_pickle(file):
 
 def load_torch(file):
     """A path or open binary file written by torch.save -> the same kinds of value, on the CPU."""
+    if tuple(int(n) for n in torch.__version__.split(".")[:2]) < SAFE_TORCH:
+        raise InputError(f"torch {torch.__version__} cannot read checkpoints safely (CVE-2026-24747); "
+                         "install torch 2.10 or newer, or give the weights as safetensors")
     with _only_stand_ins():
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

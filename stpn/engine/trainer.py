@@ -13,6 +13,7 @@ from ..data.build import build_video_test_loader, build_video_train_loader
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
 from .guards import check_losses, seed_iteration
+from .model import build_model
 from .optimizer import build_optimizer
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Trainer(DefaultTrainer):
         if self.start_iter > 0:
             logger.info("resumed at iteration %d of %d", self.start_iter, self.max_iter)
             self._trainer.reset_data_loader(
-                lambda: build_video_train_loader(self.cfg, start_iter=self.start_iter))
+                lambda: self.build_train_loader(self.cfg, start_iter=self.start_iter))
 
     def run_step(self):
         # cfg.SEED < 0 asks for a different run each time: then nothing is seeded here.
@@ -81,12 +82,16 @@ class Trainer(DefaultTrainer):
             check_losses(losses, iteration=self.iter, batch=inputs[0])
 
     @classmethod
+    def build_model(cls, cfg):
+        return build_model(cfg)
+
+    @classmethod
     def build_optimizer(cls, cfg, model):
         return build_optimizer(cfg, model)
 
     @classmethod
-    def build_train_loader(cls, cfg):
-        return build_video_train_loader(cfg)
+    def build_train_loader(cls, cfg, start_iter=0):
+        return build_video_train_loader(cfg, start_iter=start_iter)
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):

@@ -49,8 +49,8 @@ def load_weights(model, source, *, scope="model", allow_partial=False, min_match
         "parts": to start training from: a part of the model (backbone, neck, prompt_predictor, ...) of which
         the file has nothing starts fresh, the backbone must be there;
         "backbone": only the backbone is loaded and asked for.
-    min_match: share of the wanted tensors that must match by name and shape; "model" also refuses any tensor
-        of another shape. allow_partial accepts any share above zero, and fresh parts.
+    min_match: share of the wanted tensors that must match by name and shape; "model" refuses any missing one
+        and any of another shape. allow_partial accepts any share above zero, and fresh parts.
     name: what messages call the source, if it is a dict.
     Names of other projects are translated (weight_names.py); other types of number are converted.
     Returns a LoadReport. Raises InputError, and leaves the model as it was, if the file does not fit.
@@ -117,6 +117,11 @@ def _problem(report, *, scope, allow_partial, min_match):
             "it was made for another architecture or number of classes; check MODEL.WEIGHTS and the config "
             "file, or leave those tensors at random with --allow-partial"
         )
+    if scope == "model" and report.missing and not report.fresh:
+        return (
+            f"{len(report.missing)} of the model's tensors are not in it; check MODEL.WEIGHTS and the config file, "
+            "or leave them at random with --allow-partial"
+        )
     if scope == "model" and report.fresh:
         return (
             f"it has nothing for {', '.join(report.fresh)}: enough to start training from, "
@@ -144,6 +149,8 @@ def _log(report):
     # Fresh parts are said above; other losses deserve their names.
     left = [name for name in report.missing if _part(name) not in report.fresh]
     left += [f"{name} {list(theirs)} for {list(ours)}" for name, theirs, ours in report.mismatched]
+    if report.unexpected:
+        logger.warning("not used of %s: %s", report.source, _few(report.unexpected))
     if left:
         logger.warning("not loaded from %s: %s", report.source, _few(left, 10))
 

@@ -44,14 +44,14 @@ class VideoObjectDetector(nn.Module):
         backbone = build_backbone(cfg)
         neck = build_feature_pyramid(cfg, backbone)
         support = cfg.INPUT.SUPPORT
+        if support.RESIZE <= 0:
+            raise ValueError(f"INPUT.SUPPORT.RESIZE is {support.RESIZE}; expected a factor above 0")
         return {
             "backbone": backbone, "neck": neck,
             "prompt_predictor": build_prompt_predictor(cfg, backbone),
             "proposal_generator": build_proposal_generator(cfg, neck.output_shape()),
             "roi_heads": build_roi_heads(cfg, neck.output_shape()),
-            "sampler": SupportSampler(policy=support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE,
-                                      stride=support.STRIDE, train_frames=support.TRAIN_FRAMES,
-                                      train_range=support.TRAIN_RANGE),
+            "sampler": SupportSampler.from_config(support),
             "support_resize": support.RESIZE, "support_grad": cfg.MODEL.STPN.SUPPORT_GRAD,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN, "pixel_std": cfg.MODEL.PIXEL_STD,
         }

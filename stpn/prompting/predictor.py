@@ -155,11 +155,16 @@ class ReleasedTopKPredictor(PromptPredictor):
 def build_prompt_predictor(cfg, backbone):
     """The predictor that cfg.MODEL.STPN asks for, fitted to the backbone's widths; None when STPN is off.
 
-    Options a predictor does not have (NUM_HEADS for the mixers, say) must be left at their defaults.
+    NUM_HEADS goes to the predictors with attention. HIDDEN_DIM and TOKEN_NORM are refused by those without them.
     """
     stpn = cfg.MODEL.STPN
     if not stpn.ENABLED:
         return None
+    if stpn.NUM_PROMPTS < 1:
+        raise ValueError(f"NUM_PROMPTS is {stpn.NUM_PROMPTS}; expected at least 1 (ENABLED False is the baseline)")
+    if stpn.PREDICTOR.NAME not in PROMPT_PREDICTOR_REGISTRY:
+        known = ", ".join(name for name, _ in PROMPT_PREDICTOR_REGISTRY)
+        raise ValueError(f"prompt predictor {stpn.PREDICTOR.NAME!r} is not known; expected one of {known}")
     widths = backbone.prompt_widths if stpn.DEEP else backbone.prompt_widths[:1]
     support_width = backbone.embed_width
     options = {"num_heads": stpn.PREDICTOR.NUM_HEADS, "hidden_dim": stpn.PREDICTOR.HIDDEN_DIM or None,

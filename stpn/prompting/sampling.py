@@ -33,6 +33,12 @@ class SupportSampler:
         self.train_frames = train_frames
         self.train_range = train_range
 
+    @classmethod
+    def from_config(cls, support, policy=None):
+        """support: the node cfg.INPUT.SUPPORT; policy: instead of its TEST_POLICY."""
+        return cls(policy=policy or support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE,
+                   stride=support.STRIDE, train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE)
+
     def train(self, t, length, rng):
         """-> train_frames indices, half of them before t and half after (the odd one after), each side drawn
         without repetition from the train_range nearest frames as far as it has enough.

@@ -112,3 +112,10 @@ def test_sets_load_by_their_names_with_all_frames_and_groups(root, tmp_path, mon
         groups = metadata.frame_groups
         assert sorted(groups["clean"] + groups.get("deteriorated", [])) == sorted(d["image_id"] for d in dicts)
         assert ("deteriorated" in groups) == (name != "toy_still_train")
+
+
+def test_a_folder_that_is_no_toy_set_is_left_alone(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a toy set"):
+        write_toy(tmp_path, split="val", videos=1, seed=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]

@@ -155,7 +155,7 @@ def test_each_support_frame_is_embedded_once_and_prompts_serve_a_whole_stride():
     assert calls == {"embed": len(range(0, 10, stride)), "predict": len(range(0, 10, stride))}
 
 
-def test_half_resolution_supports_have_half_the_map_when_testing_and_training():
+def test_half_resolution_supports_have_half_the_map_when_testing():
     shapes = {}
     for factor in ("1.0", "0.5"):
         model = toy_model("INPUT.SUPPORT.RESIZE", factor)

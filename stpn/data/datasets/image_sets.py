@@ -73,9 +73,11 @@ def read_frames(text, path, data_folder):
     data_folder holds the videos' folders; it is looked at where a list does not say a video's length.
     """
     length = functools.cache(lambda video_id: count_frames(data_folder / video_id))
-    rows = [_row(fields, length, f"{path}:{number}") for number, fields in split_lines(text, path, (2, 4))]
+    lines = split_lines(text, path, (2, 4))
+    rows = [_row(fields, length, f"{path}:{number}") for number, fields in lines]
     flags = len(rows) > 1 and len({row.image_id for row in rows}) == 1
-    whole = len({row.video_id for row in rows}) == len(rows) and not any(row.frame_index for row in rows)
+    whole = all(len(fields) == 4 for _, fields in lines)
+    whole = whole and len({row.video_id for row in rows}) == len(rows) and not any(row.frame_index for row in rows)
     if whole:
         rows = [row._replace(frame_index=i, image_id=row.image_id + i)
                 for row in rows for i in range(row.video_length)]
