@@ -1,5 +1,6 @@
 """Folders that lie outside the repository. Both are optional: without them the tests that need them are skipped."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,3 +24,9 @@ def fixtures_dir():
 @pytest.fixture(scope="session")
 def sample_data_dir():
     return _folder("STPN_SAMPLE_DATA", "small real video sets (vid_mini, clips)")
+
+
+@pytest.fixture(autouse=True)
+def our_log_reaches_pytest():
+    """detectron2's setup_logger, which train_net calls, cuts a logger off from its parents for good."""
+    logging.getLogger("stpn").propagate = True
