@@ -81,19 +81,23 @@ class PromptedSwin(PromptableBackbone):
         """images (B, 3, H, W), prompts as in PromptableBackbone -> {"res2": (B, C, H/4, W/4), ...}."""
         prompts = self.check_prompts(prompts, len(images))
         deep = prompts is not None and len(prompts) > 1
-        x, p = self.patch_embed(images), None if prompts is None else prompts[0]
-        outputs, layer, last = {}, 0, len(self.prompt_widths) - 1
+        x = self.patch_embed(images)
+        size, x = x.shape[1:3], x.flatten(1, 2)
+        if prompts is not None and not deep:
+            x = torch.cat([x, prompts[0]], 1)
+        outputs, layers = {}, iter(range(len(self.prompt_widths)))
         for i, stage in enumerate(self.layers):
-            for block in stage.blocks:
+            T = size[0] * size[1]
+            for block, layer in zip(stage.blocks, layers):
                 if deep:
-                    p = prompts[layer]  # equation 11: fresh prompts, the last block's are dropped
-                x, p = block(x, p, keep_prompts=not deep and layer < last)
-                layer += 1
+                    x = torch.cat([x, prompts[layer]], 1)  # equation 11: fresh prompts at every block
+                keep = 0 if deep or layer + 1 == len(self.prompt_widths) else x.shape[1] - T
+                x = block(x, size, keep=keep)
             if hasattr(self, f"norm{i}"):
-                y = getattr(self, f"norm{i}")(x)
+                y = getattr(self, f"norm{i}")(x[:, :T]).unflatten(1, size)
                 outputs[f"res{i + 2}"] = y.permute(0, 3, 1, 2).contiguous()
             if stage.downsample is not None:
-                x, p = stage.downsample(x, p)
+                x, size = stage.downsample(x, size), [-(-side // 2) for side in size]
         return outputs
 
     @property

@@ -1,7 +1,8 @@
 """The parts of a prompted Swin: window attention, block, patch embedding and merging.
 
 B batch, H W token grid, C width, P prompts, M window side, n windows of an image, N = M*M tokens of a window.
-Patches x: (B, H, W, C). Prompts p: (B, P, C), one set for each image, the same in all of its windows.
+Tokens x: (B, H*W + P, C), an image's patches and then its prompts, which are the same in all of its windows;
+size: (H, W). One sequence, so that every layer reads its weights once for both.
 Parameter names are those of detectron2's SwinTransformer, so its checkpoints load without a map.
 """
 
@@ -31,26 +32,27 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(width, width)
         self._bias_cache = {}
 
-    def forward(self, x, p, *, shift, keep_prompts):
-        """-> patches (B, H, W, C) and prompts (B, P, C), or None unless keep_prompts.
+    def forward(self, x, size, *, shift, keep):
+        """-> tokens (B, H*W + keep, C); keep: P, or 0 where the prompts' result is not needed.
 
         The prompts' result is the mean over the image's windows, padded ones included.
         """
-        B, H, W, C = x.shape
-        P = 0 if p is None else p.shape[1]
-        # Padding comes after the projection: a zero token's q, k, v are the bias.
-        qkv = win.pad_to_windows(self.qkv(x), self.qkv.bias, self.side)
-        grid = qkv.shape[1] // self.side, qkv.shape[2] // self.side
-        tokens = win.to_windows(qkv, self.side, shift, None if p is None else self.qkv(p))
-        q, k, v = tokens.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        keep = P if keep_prompts else 0
+        B, T, C = x.shape
+        P = T - size[0] * size[1]
+        rows, padding, places = win.window_order(tuple(size), self.side, shift, P, keep, x.device)
+        qkv = self.qkv(x).index_select(1, rows)
+        if len(padding):
+            # Padding comes after the projection: a zero token's q, k, v are the bias.
+            qkv.index_copy_(1, padding, self.qkv.bias.to(qkv.dtype).expand(B, len(padding), -1))
+        q, k, v = qkv.view(-1, P + self.side ** 2, 3, self.num_heads, C // self.num_heads).permute(2, 0, 3, 1, 4)
+        grid = -(-size[0] // self.side), -(-size[1] // self.side)
         bias = self._bias(grid, shift, P, keep, q).expand(B, -1, -1, -1, -1).flatten(0, 1) if shift \
             else self._bias(grid, shift, P, keep, q)
         out = F.scaled_dot_product_attention(q[:, :, P - keep:], k, v, attn_mask=bias)
         out = out.transpose(1, 2).reshape(B, -1, keep + self.side ** 2, C)
-        patches = self.proj(win.from_windows(out[:, :, keep:], (H, W), self.side, shift))
+        patches = out.flatten(1, 2).index_select(1, places)
         # The projection is linear: the mean of projections is the projection of the mean.
-        return patches, self.proj(out[:, :, :keep].mean(1)) if keep else None
+        return self.proj(torch.cat([patches, out[:, :, :keep].mean(1)], 1) if keep else patches)
 
     def _bias(self, grid, shift, P, keep, like):
         """(1 or n, heads, keep + N, P + N) additive bias; cached while the weights stand still."""
@@ -87,30 +89,18 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, x, p=None, *, keep_prompts=True):
-        """x: (B, H, W, C), p: (B, P, C) or None -> (x, p); p is None unless keep_prompts."""
-        keep_prompts = keep_prompts and p is not None
-        attended, attended_p = self.attn(self.norm1(x), None if p is None else self.norm1(p),
-                                         shift=self.shift, keep_prompts=keep_prompts)
-        # One draw of the stochastic depth for an image's patches and prompts together.
-        drop = self._drop(x)
-        x = x + _scaled(attended, drop)
-        if keep_prompts:
-            p = p + _scaled(attended_p, drop)
-        drop = self._drop(x)
-        x = x + _scaled(self.mlp(self.norm2(x)), drop)
-        return x, p + _scaled(self.mlp(self.norm2(p)), drop) if keep_prompts else None
+    def forward(self, x, size, *, keep):
+        """x: (B, H*W + P, C) -> (B, H*W + keep, C)."""
+        attended = self.attn(self.norm1(x), size, shift=self.shift, keep=keep)
+        x = x[:, :attended.shape[1]] + self._drop(attended)
+        return x + self._drop(self.mlp(self.norm2(x)))
 
-    def _drop(self, x):
-        """(B,) factors of the residual branch, or None when it is always kept."""
+    def _drop(self, branch):
+        """Stochastic depth: one draw for an image, its patches and prompts together."""
         if not self.training or self.drop_path_rate == 0:
-            return None
+            return branch
         keep = 1 - self.drop_path_rate
-        return x.new_empty(len(x)).bernoulli_(keep) / keep
-
-
-def _scaled(branch, drop):
-    return branch if drop is None else branch * drop.view(-1, *[1] * (branch.dim() - 1))
+        return branch * (branch.new_empty(len(branch), 1, 1).bernoulli_(keep) / keep)
 
 
 class PatchEmbed(nn.Module):
@@ -145,11 +135,11 @@ class PatchMerging(nn.Module):
             order = (4 * channel + torch.tensor([0, 2, 1, 3])[place]) % width
         self.register_buffer("prompt_order", order, persistent=False)
 
-    def forward(self, x, p):
-        H, W = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, W % 2, 0, H % 2))
-        x = torch.cat([x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1)
-        return self._merge(x), None if p is None else self._merge(p[..., self.prompt_order])
-
-    def _merge(self, tokens):
-        return self.reduction(self.norm(tokens))
+    def forward(self, x, size):
+        """x: (B, H*W + P, C) -> (B, h*w + P, 2C) with h, w half of H, W, rounded up."""
+        patches, prompts = x[:, :size[0] * size[1]].unflatten(1, size), x[:, size[0] * size[1]:]
+        patches = F.pad(patches, (0, 0, 0, size[1] % 2, 0, size[0] % 2))
+        patches = torch.cat([patches[:, i::2, j::2] for j in (0, 1) for i in (0, 1)], -1).flatten(1, 2)
+        if prompts.shape[1]:
+            patches = torch.cat([patches, prompts[..., self.prompt_order]], 1)
+        return self.reduction(self.norm(patches))

@@ -34,38 +34,25 @@ def window_view(x, side):
     return x.view(B, H // side, side, W // side, side, C).transpose(2, 3)
 
 
-def pad_to_windows(qkv, fill, side):
-    """Pad (B, H, W, D) below and right to multiples of side with the vector fill (D,)."""
-    B, H, W, D = qkv.shape
-    height, width = -(-H // side) * side, -(-W // side) * side
-    if (height, width) == (H, W):
-        return qkv
-    padded = fill.to(qkv).expand(B, height, width, D).clone()
-    padded[:, :H, :W] = qkv
-    return padded
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept here may be needed for a gradient later
+def window_order(size, side, shift, P, keep, device):
+    """Where the tokens of a sequence (H*W patches, then P prompts) stand in shifted windows, and back.
 
-
-def to_windows(x, side, shift, prompts=None):
-    """(B, H, W, D) and prompts (B, P, D) -> (B * n, P + M*M, D): every window, an image's prompts first."""
-    B, H, W, D = x.shape
-    if shift:
-        x = torch.roll(x, (-shift, -shift), (1, 2))
-    if prompts is None:
-        return window_view(x, side).reshape(-1, side * side, D)
-    # One buffer that is written once: a concatenation would copy every window a second time.
-    P, n = prompts.shape[1], (H // side) * (W // side)
-    out = x.new_empty(B, n, P + side * side, D)
-    out[:, :, :P] = prompts[:, None]
-    out[:, :, P:].unflatten(2, (side, side)).unflatten(1, (H // side, W // side)).copy_(window_view(x, side))
-    return out.flatten(0, 1)
-
-
-def from_windows(windows, size, side, shift):
-    """(B, n, M*M, C) -> (B, H, W, C) with size = (H, W) before padding; the inverse of to_windows."""
-    B, C = windows.shape[0], windows.shape[-1]
+    One gather by these numbers replaces padding, cyclic shift, partition and copies of the prompts, each of
+    which would move all tokens. size: (H, W).
+    -> rows (n * (P + M*M),): the token at each place of the windows, every window's prompts first;
+       padding (k,): places that hold no token (their rows are 0 and must be overwritten);
+       places (H*W,): where each patch lies in windows that still hold `keep` of the P prompts.
+    """
     H, W = size
-    rows, columns = -(-H // side), -(-W // side)
-    x = windows.reshape(B, rows, columns, side, side, C).transpose(2, 3).reshape(B, rows * side, columns * side, C)
-    if shift:
-        x = torch.roll(x, (shift, shift), (1, 2))
-    return x[:, :H, :W]
+    height, width = -(-H // side) * side, -(-W // side) * side
+    grid = torch.full((height, width), -1)
+    grid[:H, :W] = torch.arange(H * W).view(H, W)
+    grid = torch.roll(grid, (-shift, -shift), (0, 1))[None, :, :, None]
+    patches = window_view(grid, side).reshape(-1, side * side)
+    prompts = torch.arange(H * W, H * W + P).expand(len(patches), P)
+    rows = torch.cat([prompts, patches], 1).flatten()
+    kept = torch.cat([prompts[:, :keep], patches], 1).flatten()
+    order = rows.clamp(min=0), (rows < 0).nonzero()[:, 0], kept.argsort()[kept.lt(0).sum():][:H * W]
+    return tuple(part.to(device) for part in order)

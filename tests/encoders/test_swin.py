@@ -77,6 +77,13 @@ def copied_prompts(attn, x, p, shift):
     return out[:H, :W], torch.stack(copies).mean(0)
 
 
+def attend(attn, x, p, shift):
+    """attn on patches x (B, H, W, C) and prompts p (B, P, C) -> the same two."""
+    size = x.shape[1:3]
+    out = attn(torch.cat([x.flatten(1, 2), p], 1), size, shift=shift, keep=p.shape[1])
+    return out[:, :-p.shape[1]].unflatten(1, size), out[:, -p.shape[1]:]
+
+
 @pytest.mark.parametrize("shift", [0, 3])
 @pytest.mark.parametrize("grid", [(14, 21), (10, 17), (3, 5)])
 def test_shared_prompts_equal_prompts_copied_into_every_window(shift, grid):
@@ -85,7 +92,7 @@ def test_shared_prompts_equal_prompts_copied_into_every_window(shift, grid):
     torch.nn.init.normal_(attn.relative_position_bias_table)
     x, p = torch.randn(2, *grid, 16), torch.randn(2, 5, 16)
     with torch.no_grad():
-        patches, prompts = attn(x, p, shift=shift, keep_prompts=True)
+        patches, prompts = attend(attn, x, p, shift)
         for b in range(2):
             plain_patches, plain_prompts = copied_prompts(attn, x[b], p[b], shift)
             torch.testing.assert_close(patches[b], plain_patches, atol=1e-5, rtol=1e-5)
@@ -161,7 +168,7 @@ def test_gradients_with_prompts_equal_finite_differences():
     x = torch.randn(1, 3, 3, 8, dtype=torch.double, requires_grad=True)
     p = torch.randn(1, 2, 8, dtype=torch.double, requires_grad=True)
     for shift in (0, 1):
-        assert torch.autograd.gradcheck(lambda x, p: attn(x, p, shift=shift, keep_prompts=True), (x, p))  # noqa: B023
+        assert torch.autograd.gradcheck(lambda x, p: attend(attn, x, p, shift), (x, p))  # noqa: B023
 
 
 def test_stochastic_depth_keeps_or_drops_patches_and_prompts_of_an_image_together():
@@ -169,13 +176,31 @@ def test_stochastic_depth_keeps_or_drops_patches_and_prompts_of_an_image_togethe
 
     torch.manual_seed(0)
     block = SwinBlock(16, num_heads=2, side=4, shift=0, mlp_ratio=2.0, drop_path=0.5).train()
-    x, p = torch.randn(64, 4, 4, 16), torch.randn(64, 3, 16)
+    x = torch.randn(64, 4 * 4 + 3, 16)
     block.mlp.requires_grad_(False)
     torch.nn.init.zeros_(block.mlp.fc2.weight), torch.nn.init.zeros_(block.mlp.fc2.bias)
     torch.nn.init.normal_(block.attn.proj.bias)
-    y, q = block(x, p)
-    kept_x, kept_p = (y != x).flatten(1).any(1), (q != p).flatten(1).any(1)
+    changed = (block(x, (4, 4), keep=3) != x).any(2)
+    kept_x, kept_p = changed[:, :16].any(1), changed[:, 16:].any(1)
     assert torch.equal(kept_x, kept_p) and 10 < kept_x.sum() < 54
+
+
+def test_training_after_inference_mode():
+    model, x = small(), torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        model(x)
+    model.train()(x, prompts_for(model, 1, False))["res5"].square().mean().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16])
+def test_autocast_is_close_to_full_precision(dtype):
+    model, x = small(), torch.randn(1, 3, 45, 77)
+    with torch.no_grad():
+        plain = model(x)
+        with torch.autocast("cpu", dtype):
+            rough = model(x)
+    for name in plain:
+        torch.testing.assert_close(rough[name].float(), plain[name], atol=0.3, rtol=0.1)
 
 
 def test_freeze_at_freezes_that_many_parts():
