@@ -120,7 +120,9 @@ def test_base_that_is_missing_or_goes_in_circles_has_a_plain_message(write, tmp_
     assert "not a text file" in refusal(write("_BASE_: noise.yaml\n"))
 
 
-def test_base_outside_the_project_is_used_and_said(write, tmp_path, caplog):
+def test_base_outside_the_project_is_used_and_said(write, tmp_path, caplog, monkeypatch):
+    # The temporary folder itself may lie in the checkout (bootstrap.py test).
+    monkeypatch.setattr(config_file, "PROJECT", tmp_path / "project")
     (tmp_path / "elsewhere").mkdir()
     write("SEED: 5\n", "elsewhere/base.yaml")
     with caplog.at_level(logging.WARNING, logger="stpn"):
