@@ -11,6 +11,7 @@ def add_stpn_config(cfg):
     """
     _add_model(cfg)
     _add_input(cfg)
+    _add_data(cfg)
     _add_solver(cfg)
     # Which ImageNet VID convention the slow / medium / fast AP50 follow: "mega" or "fgfa".
     cfg.TEST.MOTION_CONVENTION = "mega"
@@ -29,6 +30,9 @@ def _add_model(cfg):
     # Normalise support tokens over the batch before the projection. Off is the paper's equations; small
     # networks whose embeddings hardly differ between videos need it (see README, toy set).
     cfg.MODEL.STPN.PREDICTOR.TOKEN_NORM = False
+
+    cfg.MODEL.SELSA = CN()
+    cfg.MODEL.SELSA.NUM_HEADS = 16  # of the aggregation after each fully connected layer
 
     cfg.MODEL.SWIN = CN()
     cfg.MODEL.SWIN.EMBED_DIM = 96
@@ -51,13 +55,26 @@ def _add_input(cfg):
     cfg.INPUT.SUPPORT.TRAIN_FRAMES = 2
     cfg.INPUT.SUPPORT.TRAIN_RANGE = 9  # training supports lie within +- this many frames
     cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread or causal
+    cfg.INPUT.SUPPORT.SPREAD_FRAMES = 0  # frames of policy spread; 0 means 2 * FRAMES_PER_SIDE
     cfg.INPUT.SUPPORT.RESIZE = 1.0  # size of the support frames relative to the key frame
+    # The frames whose proposals SELSA aggregates (SelsaDetector); the test policy is SUPPORT's.
+    cfg.INPUT.SELSA = CN()
+    cfg.INPUT.SELSA.FRAMES_PER_SIDE = 7
+    cfg.INPUT.SELSA.STRIDE = 8
+    cfg.INPUT.SELSA.TRAIN_FRAMES = 0  # 0: none are loaded; SELSA's configurations say 2
+    cfg.INPUT.SELSA.TRAIN_RANGE = 1000  # in effect the whole video
+    cfg.INPUT.SELSA.SPREAD_FRAMES = 0
     # The second branch of the training augmentation (DETR's): resize, crop, then resize as usual.
     cfg.INPUT.CLIP_CROP = CN()
     cfg.INPUT.CLIP_CROP.ENABLED = True
     cfg.INPUT.CLIP_CROP.PROBABILITY = 0.5
     cfg.INPUT.CLIP_CROP.MIN_SIZES = [400, 500, 600]  # short side before the crop, pixels
     cfg.INPUT.CLIP_CROP.SIZE_RANGE = [384, 600]  # sides of the crop, pixels
+
+
+def _add_data(cfg):
+    cfg.DATALOADER.ALLOW_MISSING = False  # train without the labelled frames whose files are not there
+    cfg.DATALOADER.KEEP_UNLABELLED_VIDEOS = False  # train on videos without a single object, too
 
 
 def _add_solver(cfg):

@@ -17,6 +17,7 @@ from PIL import Image
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import run_script
+from stpn.prompting import SupportSampler
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = str(ROOT / "projects" / "STPN" / "demo.py")
@@ -27,6 +28,13 @@ class CentreModel:
     """Finds one object in the middle of every frame, and a doubtful one. `interrupt_at` plays Ctrl-C."""
 
     interrupt_at = None
+
+    def __init__(self, cfg):
+        self.sampler = SupportSampler.from_config(cfg.INPUT.SUPPORT)
+        self.enabled = cfg.MODEL.STPN.ENABLED
+
+    def support_samplers(self, sampler=None):
+        return (sampler or self.sampler,) if self.enabled else ()
 
     def stream(self, frames, sampler=None):
         for t, item in enumerate(frames):
@@ -55,7 +63,7 @@ def demo(monkeypatch, tmp_path):
     monkeypatch.setattr(
         script,
         "VideoPredictor",
-        lambda cfg, *, weights, policy: VideoPredictor(cfg, policy=policy, model=CentreModel()),
+        lambda cfg, *, weights, policy: VideoPredictor(cfg, policy=policy, model=CentreModel(cfg)),
     )
 
     def run(*arguments):

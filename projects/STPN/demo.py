@@ -60,21 +60,21 @@ def main(argv=None):
         totals = run_video(predictor, source, jsonl_path=paths[0],
                            video_path=None if args.no_video else paths[1],
                            score_threshold=args.score_threshold, max_frames=args.max_frames)
-        sampler = predictor.sampler(source)
+        samplers = predictor.model.support_samplers(predictor.sampler(source))
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(summary(totals, sampler, paths if totals.frames else paths[:1]))
+    print(summary(totals, samplers, paths if totals.frames else paths[:1]))
     return verdict(totals, source, strict=args.strict)
 
 
-def summary(totals, sampler, paths):
+def summary(totals, samplers, paths):
     """The last line of the output."""
     rate = totals.frames / totals.seconds if totals.seconds else 0.0
     unreadable = f" ({totals.unreadable} unreadable)" if totals.unreadable else ""
     support = "policy none (baseline)"
-    if sampler is not None:
-        distinct = distinct_supports(sampler, totals.frames)
-        support = f"policy {sampler.policy} ({distinct} distinct support frames)"
+    if samplers:
+        distinct = " + ".join(str(distinct_supports(sampler, totals.frames)) for sampler in samplers)
+        support = f"policy {samplers[0].policy} ({distinct} distinct support frames)"
     files = ", ".join(path if path.isprintable() else repr(path) for path in paths)
     return (f"{totals.frames} frames{unreadable}, {rate:.1f} fps, {totals.detections} detections, {support}, "
             f"files: {files}")

@@ -31,9 +31,10 @@ class VideoDatasetMapper:
     """Dataset dict of one labelled frame -> the frame, its support frames and its boxes."""
 
     def __init__(self, *, is_train, sampler, video_index, augmentations, support_resize=1.0,
-                 image_format="RGB"):
+                 image_format="RGB", selsa_sampler=None):
         """
         sampler: SupportSampler, or None to read no support frames (the baseline, and evaluation)
+        selsa_sampler: SupportSampler of the frames whose proposals SELSA aggregates, or None
         video_index: VideoIndex with the samples' videos
         augmentations: list of detectron2 augmentations, the same for the key frame and its supports
         support_resize: size of the support frames relative to the key frame, after the augmentations
@@ -43,6 +44,7 @@ class VideoDatasetMapper:
             raise InputError(f"INPUT.FORMAT is {image_format!r}; expected RGB or BGR")
         self.is_train = is_train
         self.sampler = sampler
+        self.selsa_sampler = selsa_sampler
         self.video_index = video_index
         self.augmentations = T.AugmentationList(augmentations)
         self.support_resize = support_resize
@@ -53,7 +55,10 @@ class VideoDatasetMapper:
         """Loads the data sets of cfg.DATASETS.TRAIN that have not been loaded yet."""
         support = cfg.INPUT.SUPPORT
         sampler = SupportSampler.from_config(support)
+        selsa = cfg.INPUT.SELSA
+        selsa_sampler = SupportSampler.from_config(selsa, support.TEST_POLICY) if selsa.TRAIN_FRAMES else None
         return cls(is_train=is_train, sampler=sampler if is_train and cfg.MODEL.STPN.ENABLED else None,
+                   selsa_sampler=selsa_sampler if is_train else None,
                    video_index=_merged_index(cfg.DATASETS.TRAIN) if is_train else VideoIndex(),
                    augmentations=build_augmentations(cfg, is_train), support_resize=support.RESIZE,
                    image_format=cfg.INPUT.FORMAT)
@@ -64,11 +69,12 @@ class VideoDatasetMapper:
 
         -> {"image": uint8 (3, H, W), "instances": gt_boxes, gt_classes, gt_ids of those left by the crop,
             "support_images": uint8 (K, 3, H', W') and "support_indices": K ints (with a sampler),
+            "selsa_images": uint8 (K, 3, H, W) and "selsa_indices" (with a selsa_sampler),
             file_name, image_id, video_id, frame_index, video_length, height and width (before)}
         Raises InputError naming the sample when its picture or its boxes cannot be used.
         """
         sample = {**_STILL, "video_id": dataset_dict["file_name"], **copy.deepcopy(dataset_dict)}
-        augmentation_seed, support_rng = randomness(sample.pop("sample_seed", None))
+        augmentation_seed, support_rng, selsa_rng = randomness(sample.pop("sample_seed", None))
         annotations = sample.pop("annotations", [])
         key = self._read_key(sample)
         augmented = T.AugInput(key)
@@ -77,23 +83,25 @@ class VideoDatasetMapper:
         sample["image"] = self._to_tensor(augmented.image)
         if self.is_train:
             sample["instances"] = _instances(annotations, transforms, augmented.image.shape[:2], sample)
-        if self.sampler is not None:
-            self._add_support(sample, key, transforms, support_rng)
+        for kind, sampler, rng, resize in (("support", self.sampler, support_rng, self.support_resize),
+                                           ("selsa", self.selsa_sampler, selsa_rng, 1.0)):
+            if sampler is not None:
+                indices = sampler.train(sample["frame_index"], sample["video_length"], rng)
+                sample[f"{kind}_indices"] = indices
+                sample[f"{kind}_images"] = self._read_support(indices, sample, key, transforms, resize)
         return sample
 
-    def _add_support(self, sample, key, transforms, rng):
+    def _read_support(self, indices, sample, key, transforms, resize):
+        """-> uint8 (K, 3, H, W), with the key frame's transforms, then scaled by resize."""
         t, video_id = sample["frame_index"], sample["video_id"]
-        indices = self.sampler.train(t, sample["video_length"], rng)
         frames = {}  # each frame is read once, however often it supports
         for i in dict.fromkeys(indices):
             frame = key if i == t else _to_size(read_image(self.video_index.path(video_id, i)), key.shape[:2])
             frame = transforms.apply_image(frame)
-            if self.support_resize != 1.0:
-                height, width = (max(1, round(side * self.support_resize)) for side in frame.shape[:2])
-                frame = _to_size(frame, (height, width))
+            if resize != 1.0:
+                frame = _to_size(frame, [max(1, round(side * resize)) for side in frame.shape[:2]])
             frames[i] = self._to_tensor(frame)
-        sample["support_indices"] = indices
-        sample["support_images"] = torch.stack([frames[i] for i in indices])
+        return torch.stack([frames[i] for i in indices])
 
     def _read_key(self, sample):
         image = read_image(sample["file_name"])

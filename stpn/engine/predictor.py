@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 from ..data.mapper import prepare
 from ..data.source import open_source
 from ..errors import InputError
-from ..prompting.sampling import POLICIES, SupportSampler
+from ..prompting.sampling import POLICIES
 from .checkpoint import load_weights
 from .class_names import class_names
 from .model import build_model
@@ -39,7 +39,7 @@ class VideoPredictor:
     cfg: config of the model; it is not changed.
     weights: checkpoint instead of cfg.MODEL.WEIGHTS.
     policy: which support frames are taken ("grid", "causal", "spread", "sliding"); by default "causal" for a
-        camera and cfg.INPUT.SUPPORT.TEST_POLICY for everything else.
+        camera and the model's own (INPUT.SUPPORT.TEST_POLICY) for everything else.
     model: a built model instead of one made from cfg.
 
     A predictor keeps nothing of the videos it has seen, so any number of streams may run side by side.
@@ -71,20 +71,20 @@ class VideoPredictor:
 
     def sampler(self, source):
         """SupportSampler used for this source, None for the baseline. Raises InputError if it cannot work."""
-        support = self.cfg.INPUT.SUPPORT
-        if not self.cfg.MODEL.STPN.ENABLED:
+        if not self.model.support_samplers():
             return None
-        policy = self._policy or ("causal" if source.kind == "camera" else support.TEST_POLICY)
+        policy = self._policy or ("causal" if source.kind == "camera" else self.model.sampler.policy)
         if policy == "spread" and (source.length is None or not source.replayable):
             raise InputError("policy 'spread' needs the whole video before the first frame, and "
                              f"{source.name} has no known end; choose causal, or grid or sliding "
                              "(which answer some frames late)")
-        return SupportSampler.from_config(support, policy)
+        return self.model.sampler.with_policy(policy)
 
     def _walk(self, source, sampler, *, owned):
-        if sampler is not None and sampler.look_ahead and source.kind == "camera":
+        delay = sum(used.look_ahead or 0 for used in self.model.support_samplers(sampler))
+        if delay and source.kind == "camera":
             logger.info("policy %s looks ahead: results come %d frames (%.1f s) after their frame",
-                        sampler.policy, sampler.look_ahead, sampler.look_ahead / source.fps)
+                        sampler.policy, delay, delay / source.fps)
         frames = _ReadableFrames(source, self._prepare)
         results = self.model.stream(frames, sampler)
         like = None

@@ -1,5 +1,6 @@
 """Tasks: each wires encoder, prompt predictor, neck and head, and calls them in order."""
 
+from .selsa import SelsaDetector
 from .vod import VideoObjectDetector
 
-__all__ = ["VideoObjectDetector"]
+__all__ = ["SelsaDetector", "VideoObjectDetector"]

@@ -7,7 +7,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from torch import nn
 
 from ..heads import build_feature_pyramid
-from ..prompting import SupportSampler, build_prompt_predictor, embed_support, support_stream
+from ..prompting import PromptedFrames, SupportSampler, build_prompt_predictor, embed_support
 from .clip import log_prompts, normalise, pad_clips, pad_images, shrink
 
 
@@ -60,21 +60,31 @@ class VideoObjectDetector(nn.Module):
     def device(self):
         return self.pixel_mean.device
 
+    def support_samplers(self, sampler=None):
+        """SupportSamplers that a stream with this sampler (None: the model's own) uses, in their order of reading
+        ahead; () where no frame but the current one counts."""
+        return () if self.prompt_predictor is None else (sampler or self.sampler,)
+
     def forward(self, batched_inputs):
         if not self.training:
             return [[found for _, _, found in self.stream(video["frames"])] for video in batched_inputs]
         images = self._images([x["image"] for x in batched_inputs])
         targets = [x["instances"].to(self.device) for x in batched_inputs]
-        prompts = None
-        if self.prompt_predictor is not None:
-            clips = self._clips([x["support_images"] for x in batched_inputs])
-            support = embed_support(self.backbone, clips, grad=self.support_grad)  # stage 1
-            prompts = self.prompt_predictor(support)
-            log_prompts(prompts)
+        prompts = self._training_prompts(batched_inputs)  # stage 1
         features = self.neck(self.backbone(images.tensor, prompts=prompts))  # stage 2
         proposals, losses = self.proposal_generator(images, features, targets)
         _, box_losses = self.roi_heads(images, features, proposals, targets)
         return {**losses, **box_losses}
+
+    def _training_prompts(self, batched_inputs):
+        """-> prompts of each sample, None for the baseline."""
+        if self.prompt_predictor is None:
+            return None
+        clips = self._clips([x["support_images"] for x in batched_inputs])
+        support = embed_support(self.backbone, clips, grad=self.support_grad)
+        prompts = self.prompt_predictor(support)
+        log_prompts(prompts)
+        return prompts
 
     def stream(self, frames, sampler=None):
         """Yield (t, item, Instances) for each frame of one video; memory does not grow with its length.
@@ -83,24 +93,30 @@ class VideoObjectDetector(nn.Module):
         height and width are the original frame's, in which the boxes are returned. Instances are on the CPU.
         sampler: SupportSampler instead of the model's own, for this video only.
         """
-        if self.prompt_predictor is None:
-            for t, item in enumerate(frames):
-                yield t, item, self.detect(item)
-            return
-        known = prompts = None
-        for t, item, support in support_stream(frames, sampler or self.sampler, self._embed_frame):
-            if support is not known:
-                known, prompts = support, self._predict_prompts(support)
+        for t, (item, prompts) in enumerate(self._prompted(frames, sampler)):
             yield t, item, self.detect(item, prompts)
 
     @torch.no_grad()
-    def detect(self, item, prompts=None):
-        """One frame, with prompts or plain -> Instances on the CPU in pixels of the original frame."""
+    def detect(self, item, prompts=None, **heads):
+        """One frame, with prompts or plain -> Instances on the CPU in pixels of the original frame.
+
+        heads: what else the RoI heads take.
+        """
+        images, features, proposals = self._propose(item, prompts)
+        (found,), _ = self.roi_heads(images, features, proposals, **heads)
+        return detector_postprocess(found, item["height"], item["width"]).to("cpu")
+
+    def _propose(self, item, prompts):
+        """One frame -> ImageList of 1, features {name: (1, C, h, w)}, proposals of the 1 image."""
         images = self._images([item["image"]])
         features = self.neck(self.backbone(images.tensor, prompts=prompts))
         proposals, _ = self.proposal_generator(images, features)
-        (found,), _ = self.roi_heads(images, features, proposals)
-        return detector_postprocess(found, item["height"], item["width"]).to("cpu")
+        return images, features, proposals
+
+    def _prompted(self, frames, sampler=None):
+        """-> PromptedFrames: pairs (item, prompts) of one video."""
+        sampler = None if self.prompt_predictor is None else sampler or self.sampler
+        return PromptedFrames(frames, sampler, self._embed_frame, self._predict_prompts)
 
     @torch.no_grad()
     def _embed_frame(self, item):

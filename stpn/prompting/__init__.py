@@ -6,10 +6,11 @@
 - sampling.py   SupportSampler: which frames support frame t
 - embedding.py  embed_support: their last-stage embeddings; SupportCache: one video's embeddings
 - predictor.py  embeddings -> prompts: TransformerPredictor, MixerPredictor, and the authors' two
-- stream.py     support_stream: walks a video, each frame with its support, memory bounded
+- stream.py     support_stream: walks a video, each frame with its support, memory bounded;
+                PromptedFrames: the same with each frame's prompts
 """
 
-from .embedding import SupportCache, embed_support
+from .embedding import SupportCache, embed_support, evaluating
 from .predictor import (
                         PROMPT_PREDICTOR_REGISTRY,
                         MixerPredictor,
@@ -20,8 +21,8 @@ from .predictor import (
                         build_prompt_predictor,
 )
 from .sampling import SupportSampler
-from .stream import support_stream
+from .stream import PromptedFrames, support_stream
 
-__all__ = ["PROMPT_PREDICTOR_REGISTRY", "MixerPredictor", "PromptPredictor", "ReleasedAttentionPredictor",
-           "ReleasedTopKPredictor", "SupportCache", "SupportSampler", "TransformerPredictor",
-           "build_prompt_predictor", "embed_support", "support_stream"]
+__all__ = ["PROMPT_PREDICTOR_REGISTRY", "MixerPredictor", "PromptPredictor", "PromptedFrames",
+           "ReleasedAttentionPredictor", "ReleasedTopKPredictor", "SupportCache", "SupportSampler",
+           "TransformerPredictor", "build_prompt_predictor", "embed_support", "evaluating", "support_stream"]

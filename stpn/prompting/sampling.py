@@ -14,13 +14,18 @@ class SupportSampler:
     - grid     K multiples of S at or before t and the K multiples after it. They change only when t passes
                a multiple of S, so each support frame is embedded once and the prompts serve S frames.
     - sliding  t +- S*j, j = 1..K (the paper's text): every frame of the video is embedded as a support.
-    - spread   2K frames spread evenly over the whole video, the same for all t (the released code).
+    - spread   2K frames (or spread_frames) spread evenly over the whole video, the same for all t (the released
+               code).
     - causal   K multiples of S at or before t: never looks ahead, for live input and tracking.
 
     In a video of one frame that frame is its own support.
+
+    share: (part, parts): where several samplers pick frames for different uses, spread takes every parts-th of a
+    spread parts times as dense, so that they do not all look at the same frames; (0, 1) is a plain spread.
     """
 
-    def __init__(self, *, policy="grid", frames_per_side=7, stride=8, train_frames=2, train_range=9):
+    def __init__(self, *, policy="grid", frames_per_side=7, stride=8, train_frames=2, train_range=9,
+                 spread_frames=None, share=(0, 1)):
         if policy not in POLICIES:
             raise ValueError(f"support policy {policy!r} is not known; expected one of {', '.join(POLICIES)}")
         for name, value in (("frames_per_side", frames_per_side), ("stride", stride),
@@ -32,12 +37,22 @@ class SupportSampler:
         self.stride = stride
         self.train_frames = train_frames
         self.train_range = train_range
+        self.spread_frames = spread_frames or 2 * frames_per_side
+        self.share = share
+        if not (0 <= share[0] < share[1] and self.spread_frames > 0):
+            raise ValueError(f"support share is {share} of {spread_frames} frames; expected a part of (0, 1), (0, 2), "
+                             "(1, 2), ... and a number of frames that is not negative")
 
     @classmethod
-    def from_config(cls, support, policy=None):
-        """support: the node cfg.INPUT.SUPPORT; policy: instead of its TEST_POLICY."""
+    def from_config(cls, support, policy=None, share=(0, 1)):
+        """support: the node cfg.INPUT.SUPPORT or INPUT.SELSA; policy: instead of its TEST_POLICY."""
         return cls(policy=policy or support.TEST_POLICY, frames_per_side=support.FRAMES_PER_SIDE,
-                   stride=support.STRIDE, train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE)
+                   stride=support.STRIDE, train_frames=support.TRAIN_FRAMES, train_range=support.TRAIN_RANGE,
+                   spread_frames=support.SPREAD_FRAMES, share=share)
+
+    def with_policy(self, policy):
+        """-> SupportSampler like this one, with another test policy."""
+        return SupportSampler(**{**vars(self), "policy": policy})
 
     def train(self, t, length, rng):
         """-> train_frames indices, half of them before t and half after (the odd one after), each side drawn
@@ -74,8 +89,9 @@ class SupportSampler:
         if length is None:
             raise ValueError("policy 'spread' needs the length of the video; "
                              "use 'causal' (or 'grid') for a source without an end")
-        count = 2 * self.frames_per_side
-        return [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
+        part, parts = self.share
+        count = self.spread_frames * parts
+        return [round(i * (length - 1) / max(1, count - 1)) for i in range(part, count, parts)]
 
     @property
     def look_ahead(self):

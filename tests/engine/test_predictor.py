@@ -26,9 +26,13 @@ from stpn.prompting import SupportSampler, support_stream
 class BrightSpotModel:
     """Finds the box of the pixels above 200; its score says what the mean brightness of the supports was."""
 
-    def __init__(self):
-        self.sampler = SupportSampler(policy="grid", frames_per_side=2, stride=4)
+    def __init__(self, *, policy="grid", uses_support=True):
+        self.sampler = SupportSampler(policy=policy, frames_per_side=2, stride=4)
+        self.uses_support = uses_support
         self.embedded = []
+
+    def support_samplers(self, sampler=None):
+        return (sampler or self.sampler,) if self.uses_support else ()
 
     def stream(self, frames, sampler=None):
         for t, item, support in support_stream(frames, sampler or self.sampler, self._embed):
@@ -56,13 +60,10 @@ class BrightSpotModel:
 def predictor(policy=None, *, enabled=True, test_policy="grid"):
     cfg = get_cfg()
     add_stpn_config(cfg)
-    cfg.MODEL.STPN.ENABLED = enabled
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.MIN_SIZE_TEST = 0
-    cfg.INPUT.SUPPORT.TEST_POLICY = test_policy
-    cfg.INPUT.SUPPORT.FRAMES_PER_SIDE, cfg.INPUT.SUPPORT.STRIDE = 2, 4
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
-    return VideoPredictor(cfg, policy=policy, model=BrightSpotModel())
+    return VideoPredictor(cfg, policy=policy, model=BrightSpotModel(policy=test_policy, uses_support=enabled))
 
 
 def pictures(count, size=(24, 32)):

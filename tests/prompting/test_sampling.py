@@ -102,3 +102,15 @@ def test_a_still_image_supports_itself():
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(ValueError, match="expected"):
         sampler(**wrong)
+
+
+def test_shares_of_a_spread_are_the_turns_of_a_denser_one():
+    whole = SupportSampler(policy="spread", spread_frames=8).test(0, 100)
+    parts = [SupportSampler(policy="spread", spread_frames=4, share=(part, 2)).test(0, 100) for part in (0, 1)]
+    assert [i for pair in zip(*parts) for i in pair] == whole
+
+
+def test_with_policy_changes_the_policy_alone():
+    first = SupportSampler(policy="grid", frames_per_side=3, stride=5, spread_frames=4, share=(1, 2))
+    second = first.with_policy("spread")
+    assert first.policy == "grid" and vars(second) == {**vars(first), "policy": "spread"}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stpn.prompting import SupportCache, SupportSampler, embed_support, support_stream
+from stpn.prompting import PromptedFrames, SupportCache, SupportSampler, embed_support, support_stream
 
 
 class Frames:
@@ -145,3 +145,29 @@ def test_support_pass_has_gradient_only_when_asked():
     assert embed_support(model, clips, grad=True).requires_grad
     with torch.no_grad():
         assert not embed_support(model, clips, grad=True).requires_grad
+
+
+@pytest.mark.parametrize("policy", ["grid", "sliding", "spread", "causal"])
+def test_prompted_frames_give_each_frame_the_prompts_of_its_own_support(policy):
+    predicted = []
+    pairs = PromptedFrames(Frames(20), sampler(policy), embedding, lambda s: (predicted.append(s), s.sum())[1])
+    for t, (frame, prompts) in enumerate(pairs):
+        expected = torch.stack([embedding(i) for i in sampler(policy).test(t, 20)]).sum()
+        assert frame == t and torch.equal(prompts, expected)
+    changes = len({tuple(sampler(policy).test(t, 20)) for t in range(20)})
+    assert len(predicted) == changes
+
+
+def test_prompted_frames_pick_any_frame_when_all_have_the_same_prompts():
+    calls = []
+    pairs = PromptedFrames(Frames(20), sampler("spread"), embedding, lambda s: (calls.append(1), s.sum())[1])
+    prompts = next(iter(pairs))[1]
+    assert [frame for frame, _ in pairs.select([3, 17])] == [3, 17]
+    assert all(p is prompts for _, p in pairs.select([3, 17])) and calls == [1]
+    plain = PromptedFrames(Frames(20), None, embedding, None)
+    assert list(plain.select([4, 5])) == [(4, None), (5, None)] and [f for f, _ in plain] == list(range(20))
+
+
+def test_prompted_frames_of_a_moving_window_cannot_be_picked():
+    with pytest.raises(ValueError, match="need the policy 'spread'"):
+        PromptedFrames(Frames(20), sampler("grid"), embedding, None).select([3])
