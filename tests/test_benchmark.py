@@ -162,7 +162,7 @@ def test_a_baseline_config_is_refused(script, threads):
 def test_checks_catch_a_stream_that_uses_other_prompts(script):
     arms, checks, benchmark = map(script, ("benchmark_arms", "benchmark_checks", "benchmark"))
     _, model = benchmark.build(benchmark.parse_arguments(["--config-file", TOY, "--device", "cpu", *TINY]))
-    items, grid = arms.random_frames(3, (64, 64)), arms.with_policy(model.sampler, "grid")
+    items, grid = arms.random_frames(3, (64, 64)), model.sampler.with_policy("grid")
     with torch.inference_mode():
         checks.check_stream(model, grid, items)
         model._predict_prompts = lambda support: tuple(2 * p for p in model.prompt_predictor(support))
@@ -178,3 +178,26 @@ def test_stock_swin_shares_the_weights_and_refuses_prompts(script):
     assert {name: p.data_ptr() for name, p in stock.swin.named_parameters()} == ours
     with pytest.raises(ValueError, match="takes no prompts"):
         stock(torch.zeros(1, 3, 64, 64), prompts=[torch.zeros(1, 5, 24)])
+
+
+SELSA = [*TINY, "MODEL.WEIGHTS", "", "MODEL.META_ARCHITECTURE", "SelsaDetector", "MODEL.ROI_HEADS.NAME", "SelsaROIHeads",
+         "MODEL.ROI_BOX_HEAD.NAME", "SelsaBoxHead", "INPUT.SELSA.TRAIN_FRAMES", "2", "INPUT.SELSA.FRAMES_PER_SIDE", "1"]
+
+
+@pytest.mark.parametrize("prompts", ["True", "False"])
+def test_selsa_benchmark_compares_kept_support_with_support_made_again(script, threads, tmp_path, prompts):
+    report = tmp_path / "selsa.json"
+    script("benchmark_selsa").main([
+        "--config-file", TOY, "--device", "cpu", "--threads", str(threads), "--size", "64x64", "--pairs", "1",
+        "--video-length", "5", "--output", str(report), *SELSA, "MODEL.STPN.ENABLED", prompts])
+    found = json.loads(report.read_text())
+    assert found["difference"] < 1e-4
+    assert {(row["part"], row["candidate"]) for row in found["rows"]} == {
+        ("head", "from proposals"), ("detector", "kept, whole video"), ("detector", "from feature maps"),
+        ("detector", "from frames")}
+    assert all(row["fps"] > 0 for row in found["rows"])
+
+
+def test_selsa_benchmark_refuses_another_detector(script, threads):
+    with pytest.raises(InputError, match="name a SELSA configuration"):
+        script("benchmark_selsa").main(["--config-file", TOY, "--threads", str(threads), "--device", "cpu"])

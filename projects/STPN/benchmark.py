@@ -44,32 +44,32 @@ def parse_arguments(argv=None):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", help="default: configs/stpn_vid_swint.yaml, "
                         "with --memory configs/toy/stpn.yaml")
-    parser.add_argument("--size", type=_size, metavar="HxW", help="of the frames; default 224x384, "
+    parser.add_argument("--size", type=frame_size, metavar="HxW", help="of the frames; default 224x384, "
                         "with --memory 96x96")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=_positive, default=os.cpu_count(), metavar="N")
+    parser.add_argument("--threads", type=positive, default=os.cpu_count(), metavar="N")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall",
                         help="cpu: processor time of one thread")
-    parser.add_argument("--pairs", type=_positive, metavar="N", help="default 11, on a GPU 30")
-    parser.add_argument("--warm-up", type=_positive, metavar="N", help="frames; default 3, on a GPU 20")
-    parser.add_argument("--cycles", type=_positive, default=2, metavar="N",
+    parser.add_argument("--pairs", type=positive, metavar="N", help="default 11, on a GPU 30")
+    parser.add_argument("--warm-up", type=positive, metavar="N", help="frames; default 3, on a GPU 20")
+    parser.add_argument("--cycles", type=positive, default=2, metavar="N",
                         help="support cycles of a measurement; default 2")
-    parser.add_argument("--video-length", type=_positive, default=VIDEO_LENGTH, metavar="T",
+    parser.add_argument("--video-length", type=positive, default=VIDEO_LENGTH, metavar="T",
                         help=f"default {VIDEO_LENGTH}")
     parser.add_argument("--only", choices=("backbone", "detector"))
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
-    parser.add_argument("--memory-frames", type=_positive, nargs=2, default=(200, 2000), metavar="N")
+    parser.add_argument("--memory-frames", type=positive, nargs=2, default=(200, 2000), metavar="N")
     parser.add_argument("--output", metavar="FILE", help="all numbers as JSON")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(argv)
 
 
-def _size(text):
+def frame_size(text):
     height, _, width = text.partition("x")
-    return _positive(height), _positive(width)
+    return positive(height), positive(width)
 
 
-def _positive(text):
+def positive(text):
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}; expected at least 1")

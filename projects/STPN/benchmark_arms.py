@@ -11,7 +11,7 @@ from torch import nn
 
 from stpn.meta_arch import VideoObjectDetector
 from stpn.meta_arch.clip import normalise, pad_images
-from stpn.prompting import SupportSampler, embed_support, support_stream
+from stpn.prompting import PromptedFrames, embed_support
 
 HALF = 0.5  # INPUT.SUPPORT.RESIZE of the rows with half-resolution supports
 
@@ -72,11 +72,6 @@ def variant(model, **changes):
     return VideoObjectDetector(**{**parts, **pixels, **changes}).to(model.device).eval()
 
 
-def with_policy(sampler, policy):
-    """The same sampler with another test policy."""
-    return SupportSampler(policy=policy, frames_per_side=sampler.frames_per_side, stride=sampler.stride)
-
-
 def going_on(stream, count):
     """-> Arm parts that take an endless stream `count` frames on, one frame's time. With count a multiple of
     the stride every call holds the same number of support passes, wherever it begins."""
@@ -101,17 +96,15 @@ def prompted_passes(model, images):
     def embed(image):
         return embed_support(model.backbone, image[None])[0, 0]
 
-    known = prompts = None
-    for _, image, support in support_stream(Frames(images), with_policy(model.sampler, "grid"), embed):
-        if support is not known:
-            known, prompts = support, model.prompt_predictor(support)
+    grid = model.sampler.with_policy("grid")
+    for image, prompts in PromptedFrames(Frames(images), grid, embed, model.prompt_predictor):
         yield model.backbone(image, prompts=prompts)
 
 
 def whole_video(model, items, length):
     """-> Arm parts for policy "spread" in videos of `length` frames: the start with all support passes once,
     and a stretch of the frames after it, each weighted by how much of a video it stands for."""
-    sampler, running = with_policy(model.sampler, "spread"), []
+    sampler, running = model.sampler.with_policy("spread"), []
 
     def start():
         running[:] = [model.stream(Frames(items, length), sampler)]
@@ -138,7 +131,7 @@ def backbone_groups(model, stock, images, num_prompts):
 
 def detector_groups(model, stock, items, video_length):
     """The whole detector, against the same without prompts and the same around detectron2's Swin."""
-    count, grid = len(items), with_policy(model.sampler, "grid")
+    count, grid = len(items), model.sampler.with_policy("grid")
     streams = {scale: variant(model, support_resize=scale).stream(Frames(items), grid)
                for scale in (1.0, HALF)}
     plain = Arm("un-prompted", going_on(variant(model, prompt_predictor=None).stream(Frames(items)), count))

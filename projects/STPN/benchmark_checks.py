@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from benchmark_arms import HALF, Frames, tensors, variant, with_policy
+from benchmark_arms import HALF, Frames, tensors, variant
 
 from stpn.engine.predictor import VideoPredictor
 from stpn.meta_arch.clip import normalise, pad_clips, pad_images, shrink
@@ -18,7 +18,7 @@ from stpn.prompting import embed_support
 
 def check_all(model, stock, items):
     """Raise AssertionError where the arms do not compute what they stand for; -> the differences found."""
-    image, grid = tensors(model, items[:1])[0], with_policy(model.sampler, "grid")
+    image, grid = tensors(model, items[:1])[0], model.sampler.with_policy("grid")
     prompts = fresh_prompts(model, grid, items, t=0)
     plain, prompted = model.backbone(image), model.backbone(image, prompts=prompts)
     found = {"unprompted_minus_stock": relative_difference(plain, stock(image)),
