@@ -56,9 +56,10 @@ class WindowAttention(nn.Module):
 
     def _bias(self, grid, shift, P, keep, like):
         """(1 or n, heads, keep + N, P + N) additive bias; cached while the weights stand still."""
-        if self.training or torch.is_grad_enabled():
-            return self._make_bias(grid, shift, P, keep, like)
         table = self.relative_position_bias_table
+        # Weights made in inference mode do not count their changes.
+        if self.training or torch.is_grad_enabled() or table.is_inference():
+            return self._make_bias(grid, shift, P, keep, like)
         key = (grid, shift, P, keep, like.dtype, like.device, table._version, table.data_ptr())
         if key not in self._bias_cache:
             # Entries of older weights are of no use any more: the support pass of training leaves one a step.

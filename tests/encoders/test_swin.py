@@ -153,6 +153,20 @@ def test_cached_bias_follows_the_weights():
         assert torch.equal(cached, model(x)["res5"])
 
 
+@torch.inference_mode()
+def test_model_made_in_inference_mode_works_and_follows_its_weights():
+    model, x = small(), torch.randn(1, 3, 45, 77)
+    before = model(x)["res5"]
+    for p in model.parameters():
+        p.add_(0.05)
+    after = model(x)["res5"]
+    assert not torch.equal(before, after)
+    with torch.inference_mode(False):
+        outside = small()
+        outside.load_state_dict(model.state_dict())
+    torch.testing.assert_close(after, outside(x)["res5"])
+
+
 def test_bias_cache_is_bounded_over_many_image_sizes():
     model = small()
     with torch.no_grad():
