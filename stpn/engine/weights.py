@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 # Set by the config or by counting, so a checkpoint without them is whole.
 _NOT_WEIGHTS = (*RECOMPUTED, "pixel_mean", "pixel_std", "num_batches_tracked", "cell_anchors")
+# Parts within parts: a plain detector has no SELSA, and starting from it is ordinary.
+_OWN_PARTS = ("roi_heads.box_head.aggregators",)
 # Classifiers have no normalisation of the four outputs: these start fresh with a bare encoder.
 _OUTPUT_NORM = re.compile(r"(backbone\.)?norm\d+\.")
 
@@ -101,7 +103,7 @@ def put(model, weights, names):
 
 
 def _part(name):
-    return name.split(".")[0]
+    return next((part for part in _OWN_PARTS if name.startswith(f"{part}.")), name.split(".")[0])
 
 
 def _problem(report, *, scope, allow_partial, min_match):

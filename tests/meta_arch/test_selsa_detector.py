@@ -7,8 +7,10 @@ import torch
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
 
+from stpn.engine.checkpoint import load_weights
 from stpn.engine.config_file import load_config
 from stpn.engine.model import build_model
+from stpn.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 96)  # multiples of 32: nothing is padded
@@ -234,3 +236,13 @@ def test_loss_falls_on_one_sample():
 def test_settings_that_do_not_fit_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
         detector(*overrides)
+
+
+def test_training_may_start_from_a_plain_detector_but_not_testing():
+    plain = detector("MODEL.META_ARCHITECTURE", "VideoObjectDetector", "MODEL.ROI_HEADS.NAME", "StandardROIHeads",
+                     "MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead")
+    model = detector()
+    report = load_weights(model, plain.state_dict(), scope="parts")
+    assert report.fresh == ["roi_heads.box_head.aggregators"] and len(report.missing) == 16
+    with pytest.raises(InputError, match="it has nothing for roi_heads.box_head.aggregators"):
+        load_weights(model, plain.state_dict())
