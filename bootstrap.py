@@ -29,7 +29,8 @@ import xml.sax.saxutils
 VERSION = 1  # raise it to have every .venv made by an older bootstrap.py built anew
 OLDEST, NEWEST = (3, 10), (3, 14)
 DISK_BYTES = 8 * 10**9  # .venv takes 5.5 GB on Linux, CUDA libraries 2.9 of them; the rest is for unpacking
-SCRIPTS = ("projects/STPN/train_net.py", "projects/STPN/demo.py")  # as in setup.py
+# as in setup.py
+SCRIPTS = tuple(f"projects/STPN/{name}.py" for name in ("train_net", "demo", "evaluate", "convert_weights"))
 # Variables that would lead pip, uv or Python away from .venv.
 REDIRECTS = """
 PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_SRC PIP_LOG PIP_CONSTRAINT PIP_REQUIREMENT
@@ -431,7 +432,7 @@ class Setup:
         self.do([self.python, "-I", "-c", IMPORT_DETECTRON2], "importing detectron2")
 
     def install_project(self):
-        """installs stpn itself, with train_net.py and demo.py"""
+        """installs stpn itself, with its scripts"""
         offline = "--offline" if self.uv else "--no-index"
         self.install(["--no-deps", "--no-build-isolation", offline, "-e", "."], "installing stpn")
         for source in SCRIPTS if os.name == "posix" else ():

@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["stpn", "stpn.*"]),
-    scripts=["projects/STPN/train_net.py", "projects/STPN/demo.py"],
+    scripts=[f"projects/STPN/{name}.py" for name in ("train_net", "demo", "evaluate", "convert_weights")],
     install_requires=[
         "av",
         "fvcore",

@@ -28,5 +28,7 @@ def sample_data_dir():
 
 @pytest.fixture(autouse=True)
 def our_log_reaches_pytest():
-    """detectron2's setup_logger, which train_net calls, cuts a logger off from its parents for good."""
+    """detectron2's setup_logger, which train_net calls, cuts a logger off from its parents for good; datasets/check.py
+    makes it silent."""
     logging.getLogger("stpn").propagate = True
+    logging.getLogger("stpn").setLevel(logging.NOTSET)

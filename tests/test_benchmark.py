@@ -180,16 +180,16 @@ def test_stock_swin_shares_the_weights_and_refuses_prompts(script):
         stock(torch.zeros(1, 3, 64, 64), prompts=[torch.zeros(1, 5, 24)])
 
 
-SELSA = [*TINY, "MODEL.WEIGHTS", "", "MODEL.META_ARCHITECTURE", "SelsaDetector", "MODEL.ROI_HEADS.NAME", "SelsaROIHeads",
-         "MODEL.ROI_BOX_HEAD.NAME", "SelsaBoxHead", "INPUT.SELSA.TRAIN_FRAMES", "2", "INPUT.SELSA.FRAMES_PER_SIDE", "1"]
+SELSA = str(SCRIPTS.parents[1] / "configs" / "toy" / "stpn_selsa.yaml")
 
 
 @pytest.mark.parametrize("prompts", ["True", "False"])
 def test_selsa_benchmark_compares_kept_support_with_support_made_again(script, threads, tmp_path, prompts):
     report = tmp_path / "selsa.json"
     script("benchmark_selsa").main([
-        "--config-file", TOY, "--device", "cpu", "--threads", str(threads), "--size", "64x64", "--pairs", "1",
-        "--video-length", "5", "--output", str(report), *SELSA, "MODEL.STPN.ENABLED", prompts])
+        "--config-file", SELSA, "--device", "cpu", "--threads", str(threads), "--size", "64x64", "--pairs", "1",
+        "--video-length", "5", "--output", str(report), *TINY, "INPUT.SELSA.FRAMES_PER_SIDE", "1",
+        "MODEL.STPN.ENABLED", prompts])
     found = json.loads(report.read_text())
     assert found["difference"] < 1e-4
     assert {(row["part"], row["candidate"]) for row in found["rows"]} == {

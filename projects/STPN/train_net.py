@@ -7,7 +7,10 @@
 
 detectron2's options; KEY VALUE pairs at the end override the configuration. --num-gpus 2 with
 MODEL.DEVICE cpu starts two processes that talk over gloo. --eval-only --resume evaluates the newest
-checkpoint in OUTPUT_DIR.
+checkpoint in OUTPUT_DIR. Your own videos (datasets/README.md) need no code:
+
+    train_net.py --config-file configs/stpn_vid_swint.yaml MODEL.ROI_HEADS.NUM_CLASSES 3
+        DATASETS.TRAIN "('my_set/train',)" DATASETS.TEST "('my_set/val',)"
 """
 
 import os
@@ -32,7 +35,12 @@ def parse_arguments(argv=None):
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--allow-partial", action="store_true",
                         help="evaluate weights that match only a part of the model")
-    return parser.parse_args(argv)
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="train without the labelled frames whose files are not there")
+    args = parser.parse_args(argv)
+    if args.allow_missing:
+        args.opts = [*args.opts, "DATALOADER.ALLOW_MISSING", "True"]
+    return args
 
 
 def prepare_devices(cfg, args):

@@ -1,6 +1,5 @@
 """Data loaders: an endless stream of training frames, and whole videos for evaluation."""
 
-import difflib
 import logging
 
 import numpy as np
@@ -13,10 +12,10 @@ from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .builtin import register_all
+from .builtin import ensure_registered, merged_index
 from .mapper import MAPPER_REGISTRY, prepare
+from .missing import refuse_missing_frames, without_missing
 from .samplers import PositionSampler, TrainOrder, VideoShardSampler
-from .video import FrameReader
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +55,12 @@ def build_mapper(cfg):
 def build_video_test_loader(cfg, dataset_name):
     """-> loader of [one whole video], each video in exactly one process; a sample is
     {"video_id", "frames": FrameReader of prepared frames, "image_ids": id of each frame or None where it is
-    not labelled, "height", "width": pixels}. Frames are decoded ahead by the reader's own thread."""
+    not labelled, "height", "width": pixels}. Frames are decoded ahead by the reader's own thread.
+    InputError when a file of any frame is missing."""
     _check_known([dataset_name])
-    videos = TestVideos(DatasetCatalog.get(dataset_name), MetadataCatalog.get(dataset_name).video_index,
-                        prepare=prepare(cfg))
+    dicts, video_index = DatasetCatalog.get(dataset_name), MetadataCatalog.get(dataset_name).video_index
+    refuse_missing_frames(video_index, dataset_name)
+    videos = TestVideos(dicts, video_index, prepare=prepare(cfg))
     # Its own generator: an evaluation between two iterations must not move training's random state.
     return DataLoader(videos, batch_size=1, sampler=VideoShardSampler(videos.lengths), num_workers=0,
                       collate_fn=trivial_batch_collator, generator=torch.Generator())
@@ -96,7 +97,8 @@ class TrainStream(Dataset):
 
 
 class TestVideos(Dataset):
-    """The videos of a data set, in the order of its first frames. Unlabelled frames stay in the stream."""
+    """The videos of a data set, in the order of its first frames, then those without a labelled frame.
+    Unlabelled frames stay in the stream."""
 
     __test__ = False  # its name looks like a test's
 
@@ -105,7 +107,7 @@ class TestVideos(Dataset):
         for sample in dicts:
             ids, _ = self._videos.setdefault(sample["video_id"], ({}, (sample["height"], sample["width"])))
             ids[sample["frame_index"]] = sample["image_id"]
-        self._names = list(self._videos)
+        self._names = list(dict.fromkeys([*self._videos, *video_index]))
         self.lengths = [video_index.length(name) for name in self._names]
 
     def __len__(self):
@@ -113,8 +115,8 @@ class TestVideos(Dataset):
 
     def __getitem__(self, i):
         name = self._names[i]
-        ids, (height, width) = self._videos[name]
-        frames = FrameReader(self._index.paths(name), prepare=self._prepare, name=name)
+        ids, (height, width) = self._videos.get(name) or ({}, self._index.read(name, 0).shape[:2])
+        frames = self._index.reader(name, prepare=self._prepare)
         return {"video_id": name, "frames": frames, "image_ids": [ids.get(t) for t in range(self.lengths[i])],
                 "height": height, "width": width}
 
@@ -124,13 +126,26 @@ def _training_dicts(cfg):
     _check_known(names)
     dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
     _check_same_classes(names)
+    dicts = without_missing(dicts, merged_index(names), allow_missing=cfg.DATALOADER.ALLOW_MISSING)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        kept = [sample for sample in dicts if any(not a.get("iscrowd", 0) for a in sample["annotations"])]
-        logger.info("left out %d of %d training frames without objects", len(dicts) - len(kept), len(dicts))
-        dicts = kept
+        dicts = without_empty(dicts, keep_unlabelled=cfg.DATALOADER.KEEP_UNLABELLED_VIDEOS)
     if not dicts:
         raise InputError(f"no frame with an object in DATASETS.TRAIN ({', '.join(names)})")
     return dicts
+
+
+def without_empty(dicts, *, keep_unlabelled=False):
+    """-> the dataset dicts that have an object (crowd regions are none); with keep_unlabelled also all frames of
+    the videos of which no labelled frame has one. What is left out is logged."""
+    labelled = [any(not a.get("iscrowd", 0) for a in sample["annotations"]) for sample in dicts]
+    videos = [sample.get("video_id", sample["file_name"]) for sample in dicts]
+    empty = set(videos) - {video for video, has in zip(videos, labelled, strict=True) if has}
+    kept = [sample for sample, video, has in zip(dicts, videos, labelled, strict=True)
+            if has or (keep_unlabelled and video in empty)]
+    logger.info("left out %d of %d training frames without objects; %s %d of %d videos without any object",
+                len(dicts) - len(kept), len(dicts), "kept" if keep_unlabelled else "left out", len(empty),
+                len(set(videos)))
+    return kept
 
 
 def _check_unused(cfg):
@@ -143,14 +158,9 @@ def _check_unused(cfg):
 
 
 def _check_known(names):
-    register_all()
     if not names:
         raise InputError("no data set is named; set DATASETS.TRAIN and DATASETS.TEST")
-    known = DatasetCatalog.list()
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3) or [n for n in known if "vid" in n]
-            raise InputError(f"data set {name!r} is not registered; did you mean {' or '.join(near)}?")
+    ensure_registered(names)
 
 
 def _check_same_classes(names):

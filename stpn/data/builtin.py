@@ -1,23 +1,46 @@
-"""The data sets known by name. One entry a name; nothing is read before DatasetCatalog.get(name)."""
+"""The data sets known by name: one entry a name, and every JSON of the plain format below DETECTRON2_DATASETS.
+Nothing is read before DatasetCatalog.get(name)."""
 
+import difflib
 import functools
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from .datasets import load_imagenet_det, load_imagenet_vid
-from .datasets.image_sets import find_root
+from ..errors import InputError
+from .datasets import load_imagenet_det, load_imagenet_vid, load_video_json
+from .datasets.image_sets import data_folder, find_root
+from .datasets.imagenet_vid import CLASSES as IMAGENET_CLASSES
+from .toy_scene import CLASSES as TOY_CLASSES
 from .video import VideoIndex
 
 
 class Entry(NamedTuple):
     """load(root, lists, video_index=) -> (dicts, metadata). folders: names of the root under
-    DETECTRON2_DATASETS; lists: names of the list file; in both the first that exists counts."""
+    DETECTRON2_DATASETS; lists: names of the list file; in both the first that exists counts. classes: names of
+    its classes where the folder is not there to say it."""
 
     load: Callable
     folders: tuple
     lists: tuple
+    classes: tuple = tuple(IMAGENET_CLASSES.values())
+
+    def read(self, *, video_index):
+        return self.load(find_root(self.folders), self.lists, video_index=video_index)
+
+
+class PlainEntry(NamedTuple):
+    """A data set in the plain format, by its name."""
+
+    name: str
+
+    def read(self, *, video_index):
+        path = plain_file(self.name)
+        if path is None:
+            raise InputError(_unknown(self.name))
+        return load_video_json(path, video_index=video_index, name=self.name)
 
 
 _IMAGENET = ("ILSVRC2015", "ILSVRC")
@@ -31,9 +54,9 @@ ENTRIES = {
     "imagenet_vid_val": Entry(load_imagenet_vid, _IMAGENET, _VAL_LISTS),
     "imagenet_vid_val_mini": Entry(_tenth, _IMAGENET, _VAL_LISTS),  # every 10th video
     # The generated set (stpn/data/toy.py): videos of 32 frames, and stills for the common start.
-    "toy_vid_train": Entry(load_imagenet_vid, ("toy_vid",), _TRAIN_LISTS),
-    "toy_vid_val": Entry(load_imagenet_vid, ("toy_vid",), _VAL_LISTS),
-    "toy_still_train": Entry(load_imagenet_vid, ("toy_still",), _TRAIN_LISTS),
+    "toy_vid_train": Entry(load_imagenet_vid, ("toy_vid",), _TRAIN_LISTS, TOY_CLASSES),
+    "toy_vid_val": Entry(load_imagenet_vid, ("toy_vid",), _VAL_LISTS, TOY_CLASSES),
+    "toy_still_train": Entry(load_imagenet_vid, ("toy_still",), _TRAIN_LISTS, TOY_CLASSES),
     # A small set of real video in the same layout, for tests and first trials.
     "vid_mini_train": Entry(load_imagenet_vid, ("vid_mini",), ("VID_train_15frames",)),
     "vid_mini_train_all": Entry(load_imagenet_vid, ("vid_mini",), ("VID_train_frames",)),
@@ -49,6 +72,28 @@ def register_all():
             register(name, entry)
 
 
+def ensure_registered(names):
+    """Register the entries and those of these names that are JSON files of the plain format: "my_set/train" is
+    <DETECTRON2_DATASETS>/my_set/train.json, looked for now. InputError for a name that is neither, nor known to
+    DatasetCatalog."""
+    register_all()
+    for name in names:
+        if name not in DatasetCatalog and plain_file(name) is not None:
+            register(name, PlainEntry(name))
+        if name not in DatasetCatalog:
+            raise InputError(_unknown(name))
+
+
+def plain_file(name):
+    """-> Path of a plain data set's JSON, None when there is none of this name."""
+    parts = PurePosixPath(name).parts
+    # Names are folders of the output as well: they must not lead anywhere else.
+    if not parts or parts[0] == "/" or ".." in parts or name.endswith(".json"):
+        return None
+    path = data_folder().joinpath(*parts[:-1], f"{parts[-1]}.json")
+    return path if path.is_file() else None
+
+
 def register(name, entry):
     """Make a data set known to detectron2. Its metadata have evaluator_type and an empty video_index at once,
     the rest (thing_classes, filled index, ...) after the first DatasetCatalog.get(name)."""
@@ -56,9 +101,29 @@ def register(name, entry):
     DatasetCatalog.register(name, functools.partial(_load, entry, metadata))
 
 
+def merged_index(names):
+    """-> VideoIndex over registered data sets; those not loaded yet are. One without an index (still pictures in
+    detectron2's usual form) adds nothing."""
+    indexes = {name: MetadataCatalog.get(name).get("video_index") for name in names}
+    for name, index in indexes.items():
+        if index is not None and not len(index):
+            DatasetCatalog.get(name)
+    return VideoIndex.merge(*(index for index in indexes.values() if index is not None))
+
+
 def _load(entry, metadata):
     metadata.video_index.clear()
-    dicts, loaded = entry.load(find_root(entry.folders), entry.lists, video_index=metadata.video_index)
+    dicts, loaded = entry.read(video_index=metadata.video_index)
     # Not by attribute: Metadata refuses a second value, and DETECTRON2_DATASETS may have changed.
     vars(metadata).update(loaded)
     return dicts
+
+
+def _unknown(name):
+    base = data_folder()
+    files = [path.relative_to(base).with_suffix("").as_posix() for depth in ("*", "*/*")
+             for path in base.glob(f"{depth}.json")]
+    known = sorted({*DatasetCatalog.list(), *files})
+    near = difflib.get_close_matches(name, known, n=3) or files[:3] or [known for known in ENTRIES if "vid" in known]
+    return (f"data set {name!r} is not known: no built-in set has this name, and there is no file "
+            f"{base / name}.json; did you mean {' or '.join(near)}?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from ..errors import InputError
 _NOT_VIDEO = {"hls", "dash", "concat", "tty", "sdp", "rtsp", "imf"}
 _MAX_FPS = 1000
 _MP4_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"uuid", b"meta"}
+
+if hasattr(os, "register_at_fork"):
+    # A forked worker of a data loader must not collect its parent's abandoned decoders: freeing one waits, for ever,
+    # for threads that only the parent has.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 @dataclass

@@ -47,6 +47,20 @@ def read_image(path, *, upright=True):
                          "replace the file or take it out of the list") from error
 
 
+def picture_size(path):
+    """-> (width, height) in pixels of what read_image(path) returns, from the file's head alone.
+
+    Raises InputError when the file is missing or no picture; damaged pixels are not noticed."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            return (height, width) if _orientation(picture) >= 5 else (width, height)
+    except FileNotFoundError:
+        raise InputError(f"image not found: {path}; check the path, and that all files are there") from None
+    except Exception as error:
+        raise InputError(f"cannot read image {path}: {error or type(error).__name__}") from error
+
+
 def _too_large(path, size=""):
     return f"image {path} has {size}more than {MAX_PIXELS} pixels; refused, scale it down first"
 

@@ -9,13 +9,14 @@ import copy
 
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog, detection_utils
+from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 
 from ..errors import InputError
 from ..prompting.sampling import SupportSampler
 from .augmentation import build_augmentations, randomness, seeded
+from .builtin import merged_index
 from .image import read_image
 from .video import VideoIndex
 
@@ -31,7 +32,7 @@ class VideoDatasetMapper:
     """Dataset dict of one labelled frame -> the frame, its support frames and its boxes."""
 
     def __init__(self, *, is_train, sampler, video_index, augmentations, support_resize=1.0,
-                 image_format="RGB", selsa_sampler=None):
+                 image_format="RGB", selsa_sampler=None, allow_missing=False):
         """
         sampler: SupportSampler, or None to read no support frames (the baseline, and evaluation)
         selsa_sampler: SupportSampler of the frames whose proposals SELSA aggregates, or None
@@ -39,6 +40,7 @@ class VideoDatasetMapper:
         augmentations: list of detectron2 augmentations, the same for the key frame and its supports
         support_resize: size of the support frames relative to the key frame, after the augmentations
         image_format: channel order, "RGB" or "BGR"
+        allow_missing: a support frame that cannot be read is replaced by the next readable one towards the key frame
         """
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"INPUT.FORMAT is {image_format!r}; expected RGB or BGR")
@@ -49,6 +51,7 @@ class VideoDatasetMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.support_resize = support_resize
         self.image_format = image_format
+        self.allow_missing = allow_missing
 
     @classmethod
     def from_config(cls, cfg, is_train=True):
@@ -59,9 +62,9 @@ class VideoDatasetMapper:
         selsa_sampler = SupportSampler.from_config(selsa, support.TEST_POLICY) if selsa.TRAIN_FRAMES else None
         return cls(is_train=is_train, sampler=sampler if is_train and cfg.MODEL.STPN.ENABLED else None,
                    selsa_sampler=selsa_sampler if is_train else None,
-                   video_index=_merged_index(cfg.DATASETS.TRAIN) if is_train else VideoIndex(),
+                   video_index=merged_index(cfg.DATASETS.TRAIN) if is_train else VideoIndex(),
                    augmentations=build_augmentations(cfg, is_train), support_resize=support.RESIZE,
-                   image_format=cfg.INPUT.FORMAT)
+                   image_format=cfg.INPUT.FORMAT, allow_missing=cfg.DATALOADER.ALLOW_MISSING)
 
     def __call__(self, dataset_dict):
         """
@@ -96,19 +99,26 @@ class VideoDatasetMapper:
         t, video_id = sample["frame_index"], sample["video_id"]
         frames = {}  # each frame is read once, however often it supports
         for i in dict.fromkeys(indices):
-            frame = key if i == t else _to_size(read_image(self.video_index.path(video_id, i)), key.shape[:2])
+            frame = key if i == t else _to_size(self._read_near(video_id, i, t), key.shape[:2])
             frame = transforms.apply_image(frame)
             if resize != 1.0:
                 frame = _to_size(frame, [max(1, round(side * resize)) for side in frame.shape[:2]])
             frames[i] = self._to_tensor(frame)
         return torch.stack([frames[i] for i in indices])
 
+    def _read_near(self, video_id, i, t):
+        """Frame i; where it cannot be read and allow_missing is set, the next readable one towards frame t."""
+        read_towards = self.video_index.read_towards
+        return read_towards(video_id, i, t) if self.allow_missing else self.video_index.read(video_id, i)
+
     def _read_key(self, sample):
-        image = read_image(sample["file_name"])
+        in_file = sample["video_id"] in self.video_index and self.video_index.file(sample["video_id"])
+        image = (self.video_index.read(sample["video_id"], sample["frame_index"]) if in_file
+                 else read_image(sample["file_name"]))
         expected = sample.get("height", image.shape[0]), sample.get("width", image.shape[1])
         if image.shape[:2] != expected:
             # Boxes may have been drawn on the picture as stored, its EXIF orientation ignored.
-            stored = read_image(sample["file_name"], upright=False)
+            stored = image if in_file else read_image(sample["file_name"], upright=False)
             if stored.shape[:2] != expected:
                 raise InputError(f"{_name(sample)} is {image.shape[1]}x{image.shape[0]} pixels but its "
                                  f"annotation says {expected[1]}x{expected[0]}; one of the two belongs to "
@@ -155,15 +165,6 @@ def to_tensor(image, image_format="RGB"):
     if image_format == "BGR":
         image = image[:, :, ::-1]
     return torch.from_numpy(np.array(image.transpose(2, 0, 1)))  # a copy: contiguous, writable
-
-
-def _merged_index(names):
-    """VideoIndex of these data sets; one without (still pictures in detectron2's usual form) adds nothing."""
-    indexes = {name: MetadataCatalog.get(name).get("video_index") for name in names}
-    for name, index in indexes.items():
-        if index is not None and not len(index):
-            DatasetCatalog.get(name)
-    return VideoIndex.merge(*(index for index in indexes.values() if index is not None))
 
 
 def _name(sample):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import InputError
-from .video import DEFAULT_FPS, Frame
+from .frame_reader import DEFAULT_FPS, Frame
 
 ON_ERROR = ("stop", "skip")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from ..errors import InputError
+from .frame_reader import Frame
 from .source_base import VideoSource
-from .video import Frame
 
 RETRIES = 5  # reads without a frame before the camera counts as unplugged
 RETRY_PAUSE = 0.2  # seconds between them

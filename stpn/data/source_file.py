@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import InputError
 from .container import open_container, read_header
+from .frame_reader import DEFAULT_FPS, Frame
 from .source_base import VideoSource
-from .video import DEFAULT_FPS, Frame
 
 
 class VideoFile(VideoSource):
@@ -38,7 +38,7 @@ class VideoFile(VideoSource):
             clock = _Clock(None if self._retimed else stream.time_base, self.fps)
             for picture in passing:
                 if picture is not None:
-                    yield Frame(index=index, time=clock.read(index, picture.pts), image=_upright_rgb(picture))
+                    yield Frame(index=index, time=clock.read(index, picture.pts), image=upright_rgb(picture))
                 elif self.on_error == "skip":
                     lost += 1
                     yield Frame(index=index, time=clock.read(index, None), image=None,
@@ -146,7 +146,7 @@ class _DecodingPass:
         self.fault = self.fault or error.strerror
 
 
-def _upright_rgb(picture):
+def upright_rgb(picture):
     """-> np.uint8 (H, W, 3); the display matrix of phones' videos is applied."""
     image = picture.to_ndarray(format="rgb24")
     matrix = picture.side_data.get("DISPLAYMATRIX")

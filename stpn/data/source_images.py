@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
+from .frame_reader import Frame, FrameReader
 from .source_base import VideoSource
-from .video import Frame, FrameReader
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 

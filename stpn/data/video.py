@@ -1,37 +1,41 @@
-"""Videos that lie on disk as picture files: VideoIndex knows the paths, FrameReader decodes ahead."""
+"""VideoIndex: which frames each video of a data set has, as pictures or in a video file, and how to read them."""
 
-import collections
-import itertools
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from ..errors import InputError
+from . import file_reader, frame_access
+from .frame_reader import DEFAULT_FPS, Frame, FrameReader
 from .image import read_image
 
-__all__ = ["Frame", "FrameReader", "VideoIndex", "read_image"]
-
-DEFAULT_FPS = 25.0
+__all__ = ["DEFAULT_FPS", "Frame", "FrameReader", "VideoIndex", "read_image"]
 
 
-@dataclass
-class Frame:
-    """One frame of a video. index counts from 0, time is in seconds, image is np.uint8 (H, W, 3) RGB."""
+@dataclass(frozen=True)
+class _Pictures:
+    """frames: a pattern, or the paths in order. length: number of frames."""
 
-    index: int
-    time: float
-    image: np.ndarray
-    name: str | None = None
-    error: str | None = None
+    frames: str | tuple
+    length: int
+
+    def path(self, i):
+        return self.frames.format(i) if isinstance(self.frames, str) else self.frames[i]
+
+
+@dataclass(frozen=True)
+class _File:
+    file: str
+    length: int
+
+    def path(self, i):
+        return f"{self.file}#{i}"
 
 
 class VideoIndex:
-    """Paths of every frame of each video, held once: a pattern and a length instead of a list a sample."""
+    """Every frame of each video, held once: a pattern and a length instead of a list a sample. Plain values
+    only, so that it goes to worker processes; what is open belongs to the process that reads."""
 
     def __init__(self):
-        self._videos = {}  # video_id -> (pattern or tuple of paths, length)
+        self._videos = {}  # video_id -> _Pictures or _File
 
     def add(self, video_id, pattern_or_paths, length=None):
         """pattern_or_paths: "/data/val/x/{:06d}.JPEG" (needs length; braces that belong to the path are
@@ -41,22 +45,48 @@ class VideoIndex:
             if length not in (None, len(pattern_or_paths)):
                 raise ValueError(f"video {video_id}: {len(pattern_or_paths)} paths but length {length}")
             length = len(pattern_or_paths)
-        if length is None or length < 1:
-            raise ValueError(f"video {video_id}: length is {length}; expected at least one frame")
-        self._videos[video_id] = (pattern_or_paths, int(length))
+        self._videos[video_id] = _Pictures(pattern_or_paths, _checked(video_id, length))
+
+    def add_file(self, video_id, path, length):
+        """path: of a video file with `length` frames."""
+        self._videos[video_id] = _File(str(path), _checked(video_id, length))
 
     def path(self, video_id, i):
-        """Path of frame i (0-based)."""
-        frames, length = self._get(video_id)
-        if not 0 <= i < length:
-            raise IndexError(f"video {video_id} has frames 0..{length - 1}; asked for {i}")
-        return frames.format(i) if isinstance(frames, str) else frames[i]
+        """Path of frame i (0-based); "<video file>#<i>" for a frame of a video file."""
+        return self._entry_with(video_id, i).path(i)
 
     def paths(self, video_id):
         return [self.path(video_id, i) for i in range(self.length(video_id))]
 
+    def file(self, video_id):
+        """Path of the video file, None for a video of pictures."""
+        return getattr(self._get(video_id), "file", None)
+
+    def read(self, video_id, i):
+        """-> frame i, np.uint8 (H, W, 3) RGB. Of a file: exactly the i-th frame of a pass over it."""
+        entry = self._entry_with(video_id, i)
+        return read_image(entry.path(i)) if isinstance(entry, _Pictures) else frame_access.read_frame(entry.file, i)
+
+    def read_towards(self, video_id, i, t):
+        """-> the first readable one of the frames i, the next nearer to t, ..., t: what stands in for a
+        support frame that is missing or damaged, where the user allows that."""
+        step = 1 if t > i else -1
+        for candidate in range(i, t, step):
+            try:
+                return self.read(video_id, candidate)
+            except InputError:
+                continue
+        return self.read(video_id, t)
+
+    def reader(self, video_id, prepare=None):
+        """-> FrameReader, or for a video file a FileReader, which has the same methods."""
+        entry = self._get(video_id)
+        if isinstance(entry, _File):
+            return file_reader.FileReader(entry.file, entry.length, prepare=prepare, name=video_id)
+        return FrameReader(self.paths(video_id), prepare=prepare, name=video_id)
+
     def length(self, video_id):
-        return self._get(video_id)[1]
+        return self._get(video_id).length
 
     def clear(self):
         self._videos.clear()
@@ -86,60 +116,14 @@ class VideoIndex:
             raise KeyError(f"no video {video_id!r} among the {len(self)} of this index")
         return self._videos[video_id]
 
+    def _entry_with(self, video_id, i):
+        entry = self._get(video_id)
+        if not 0 <= i < entry.length:
+            raise IndexError(f"video {video_id} has frames 0..{entry.length - 1}; asked for {i}")
+        return entry
 
-class FrameReader:
-    """The frames of one video as a stream: `length`, iteration (a fresh pass each time) and `select`.
 
-    A thread decodes up to `ahead` frames before they are asked for; it ends with the pass, also when the pass
-    is abandoned. Yields Frame, or prepare(Frame) computed in that thread.
-    Errors of a frame are raised where it is asked for, as InputError with the frame's index and path.
-    """
-
-    def __init__(self, paths, *, prepare=None, ahead=2, fps=DEFAULT_FPS, name=None):
-        self._paths = list(paths)
-        self._prepare = prepare
-        self._ahead = max(1, ahead)
-        self.fps = fps
-        self.name = name
-
-    @property
-    def length(self):
-        return len(self._paths)
-
-    __len__ = length.fget
-
-    def __iter__(self):
-        return self._run(range(self.length))
-
-    def select(self, indices):
-        """The same items for these frame indices only, each once, in ascending order."""
-        indices = sorted(set(indices))
-        if indices and not 0 <= indices[0] <= indices[-1] < self.length:
-            raise IndexError(f"frames 0..{self.length - 1} exist; asked for {indices[0]}..{indices[-1]}")
-        return self._run(indices)
-
-    def close(self):
-        """Nothing stays open between passes."""
-
-    def _run(self, indices):
-        """Keep `ahead` frames decoded or being decoded: the bounded queue is the deque of their futures."""
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stpn-frames")
-        todo = iter(indices)
-        try:
-            pending = collections.deque(executor.submit(self._load, i)
-                                        for i in itertools.islice(todo, self._ahead))
-            while pending:
-                item = pending.popleft()
-                pending.extend(executor.submit(self._load, i) for i in itertools.islice(todo, 1))
-                yield item.result()
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-
-    def _load(self, i):
-        path = self._paths[i]
-        try:
-            image = read_image(path)
-        except InputError as error:
-            raise InputError(f"frame {i}{f' of {self.name}' if self.name else ''}: {error}") from error
-        frame = Frame(index=i, time=i / self.fps, image=image, name=Path(path).name)
-        return frame if self._prepare is None else self._prepare(frame)
+def _checked(video_id, length):
+    if length is None or length < 1:
+        raise ValueError(f"video {video_id}: length is {length}; expected at least one frame")
+    return int(length)

@@ -54,7 +54,7 @@ class PromptedSwin(PromptableBackbone):
         self._out_feature_channels = dict(zip(names, widths))
         self._out_feature_strides = {n: 4 * 2 ** i for i, n in enumerate(names)}
         self.patch_embed = PatchEmbed(embed_dim)
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         self.layers = nn.ModuleList(
             SwinStage(width, depth=depth, num_heads=heads, window_size=window_size, mlp_ratio=mlp_ratio,
                       drop_path=[next(rates) for _ in range(depth)],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from detectron2.data import MetadataCatalog
 
-from ..data.builtin import ENTRIES, register_all
+from ..data.builtin import ENTRIES, plain_file, register_all
 from ..data.datasets.image_sets import find_root
-from ..data.datasets.imagenet_vid import CLASSES as IMAGENET_CLASSES
 from ..data.datasets.imagenet_vid import read_classes
-from ..data.toy_scene import CLASSES as TOY_CLASSES
+from ..data.datasets.video_json import read_categories
 
 
 def class_names(cfg):
@@ -24,11 +23,12 @@ def class_names(cfg):
 
 
 def _names_of(dataset):
-    """Names of a built-in data set that has not been loaded; its folder need not be there."""
+    """Names of a data set that has not been loaded; the folder of a built-in one need not be there."""
     entry = ENTRIES.get(dataset)
     if entry is None:
-        return []
+        path = plain_file(dataset)
+        return [] if path is None else read_categories(path)
     try:
         return list(read_classes(find_root(entry.folders)).values())
     except FileNotFoundError:
-        return list(TOY_CLASSES) if dataset.startswith("toy_") else list(IMAGENET_CLASSES.values())
+        return list(entry.classes)

@@ -1,11 +1,10 @@
 """Predictions on their way from the model to the metric: one compact record per video, checked and merged."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError, atomic_path
+from ..errors import InputError
 from .tables import Detections
 
 
@@ -85,7 +84,7 @@ def merge(records, frames):
     row = _known_rows(records, frames, owner, image_id, index)
     _check_once(records, frames, owner, row)
     detections = Detections(frame=np.repeat(row, count), label=label, box=box, score=score)
-    return detections.take(np.lexsort((*box.T, -score, label, detections.frame)))
+    return detections.take(detections.order())
 
 
 def _joined(records, name):
@@ -125,22 +124,3 @@ def _check_once(records, frames, owner, row):
             f"{missing.size} of {len(frames)} labelled frames have no prediction after {len(records)} "
             f"records, first {frames.name(missing[0])}; predict every frame, an empty result included"
         )
-
-
-def write_detections(path, detections, frames):
-    """A COCO-style results file, frame after frame: [{image_id, category_id, bbox [x, y, w, h], score,
-    video_id, frame_index}]. category_id is the contiguous class number (0-based); w = x2 - x1."""
-    ends = np.searchsorted(detections.frame, np.arange(len(frames)), side="right")
-    xywh = detections.box.astype(np.float64)
-    xywh[:, 2:] -= xywh[:, :2]
-    with atomic_path(path) as part, open(part, "w", encoding="utf-8") as handle:
-        separator, start = "[", 0
-        for row, end in enumerate(ends):
-            where = {"video_id": frames.video_id[row], "frame_index": int(frames.frame_index[row])}
-            for n in range(start, end):
-                line = {"image_id": int(frames.image_id[row]), "category_id": int(detections.label[n])}
-                line |= {"bbox": xywh[n].tolist(), "score": float(detections.score[n]), **where}
-                handle.write(separator + json.dumps(line))
-                separator = ",\n"
-            start = end
-        handle.write("]" if separator != "[" else "[]")

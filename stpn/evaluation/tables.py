@@ -26,6 +26,10 @@ class Detections:
         """rows: (n,) indices or a mask -> Detections of those rows."""
         return Detections(self.frame[rows], self.label[rows], self.box[rows], self.score[rows])
 
+    def order(self):
+        """-> (N,) rows by frame, class, falling score and box: an order that depends on the values alone."""
+        return np.lexsort((*self.box.T, -self.score, self.label, self.frame))
+
     def best_first(self):
         """Rows by ascending frame, inside a frame by falling score; equal scores keep their order."""
         return self.take(np.lexsort((-self.score, self.frame)))

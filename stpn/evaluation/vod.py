@@ -1,8 +1,6 @@
 """Evaluation of video object detection: COCO AP, and ImageNet-VID-style AP50 by motion."""
 
-import json
 import logging
-import math
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,12 +8,12 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from detectron2.utils.logger import create_small_table
-from tabulate import tabulate
 
-from ..errors import InputError, atomic_path
+from ..errors import InputError
 from .coco_ap import coco_ap, coco_summary, percent
-from .records import merge, record_video, write_detections
+from .records import merge, record_video
+from .report import log_figures, write_metrics
+from .results_file import class_numbers, read_detections, write_detections
 from .truth import load_truth
 from .vid_ap import CONVENTIONS, vid_ap
 
@@ -30,9 +28,10 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
     own.
     """
 
-    def __init__(self, dataset_name, *, output_folder=None, motion_convention="mega"):
+    def __init__(self, dataset_name, *, output_folder=None, motion_convention="mega", motion_table=None):
         """output_folder: where the main process writes vid_detections.json and vid_metrics.json; None writes
-        nothing. motion_convention: "mega" or "fgfa" (see vid_ap.py), config key TEST.MOTION_CONVENTION."""
+        nothing. motion_convention: "mega" or "fgfa" (see vid_ap.py), config key TEST.MOTION_CONVENTION.
+        motion_table: a file instead of the metadata's motion_iou_file; "none": motion IoU from the tracks."""
         if motion_convention not in CONVENTIONS:
             raise InputError(
                 f"TEST.MOTION_CONVENTION is {motion_convention!r}; "
@@ -45,6 +44,7 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
         self._classes = list(self._metadata.thing_classes)
         self._output_folder = Path(output_folder) if output_folder else None
         self._convention = motion_convention
+        self._motion_table = motion_table
         self._records = []
 
     def reset(self):
@@ -67,19 +67,47 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         records = [record for shard in gathered for record in shard]
-        dicts = DatasetCatalog.get(self._dataset_name)
-        motion_file = self._metadata.get("motion_iou_file")
-        frames, truth = load_truth(dicts, num_classes=len(self._classes), motion_file=motion_file)
+        frames, truth = self._truth()
         detections = merge(records, frames)
         if self._output_folder:
             self._output_folder.mkdir(parents=True, exist_ok=True)
             write_detections(self._output_folder / "vid_detections.json", detections, frames)
+        return self._figures(detections, frames, truth)
+
+    def evaluate_file(self, path, *, category_ids="contiguous"):
+        """The figures of saved results (results_file.py), equal bit by bit to those of the run that wrote them.
+        category_ids: what the ids in the file mean, see class_numbers."""
+        frames, truth = self._truth()
+        classes = class_numbers(category_ids, self._metadata, num_classes=len(self._classes))
+        detections = read_detections(path, frames, classes=classes)
+        empty = len(frames) - len(np.unique(detections.frame))
+        logger.info(f"{path}: category ids taken as {category_ids} ({min(classes)}..{max(classes)}); {empty} of "
+                    f"{len(frames)} labelled frames have no detection")
+        if self._output_folder:
+            self._output_folder.mkdir(parents=True, exist_ok=True)
+        return self._figures(detections, frames, truth)
+
+    @property
+    def _motion_file(self):
+        table = self._metadata.get("motion_iou_file") if self._motion_table is None else self._motion_table
+        return None if table == "none" else table
+
+    def _truth(self):
+        dicts = DatasetCatalog.get(self._dataset_name)
+        return load_truth(dicts, num_classes=len(self._classes), motion_file=self._motion_file)
+
+    def _figures(self, detections, frames, truth):
         results = OrderedDict()
         results["bbox"] = self._coco(detections, truth, frames)
         results[f"vid_{self._convention}"] = self._vid(detections, truth)
-        self._log(results, frames, detections)
+        counts = {"videos": len(set(frames.video_id)), "frames": len(frames), "detections": len(detections)}
+        log_figures(results, dataset=self._dataset_name, classes=self._classes, convention=self._convention, **counts)
         if self._output_folder:
-            self._write_metrics(results, frames, detections)
+            write_metrics(self._output_folder / "vid_metrics.json", results, {
+                "dataset": self._dataset_name, "classes": self._classes, **counts,
+                "motion_convention": self._convention,
+                "motion_iou": str(self._motion_file or "computed from the tracks"),
+            })  # fmt: skip
         return results
 
     def _coco(self, detections, truth, frames):
@@ -102,36 +130,3 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
     def _vid(self, detections, truth):
         ap = vid_ap(detections, truth, num_classes=len(self._classes), convention=self._convention)
         return {"AP50" if name == "all" else f"AP50-{name}": percent(values) for name, values in ap.items()}
-
-    def _log(self, results, frames, detections):
-        per_class = {f"AP-{name}": name for name in self._classes}
-        main = {key: value for key, value in results["bbox"].items() if key not in per_class}
-        logger.info(
-            f"{self._dataset_name}: {len(set(frames.video_id))} videos, {len(frames)} labelled frames, "
-            f"{len(detections)} detections"
-        )
-        logger.info("COCO box AP (percent):\n" + create_small_table(main))
-        rows = [(name, f"{results['bbox'][key]:.3f}") for key, name in per_class.items()]
-        logger.info("COCO box AP per class:\n" + tabulate(rows, headers=["class", "AP"], tablefmt="pipe"))
-        logger.info(
-            f"ImageNet-VID-style AP50 by motion, {self._convention.upper()} convention, not COCO's AP50:\n"
-            + create_small_table(results[f"vid_{self._convention}"])
-        )
-
-    def _write_metrics(self, results, frames, detections):
-        summary = {
-            "dataset": self._dataset_name,
-            "classes": self._classes,
-            "videos": len(set(frames.video_id)),
-            "frames": len(frames),
-            "detections": len(detections),
-            "motion_convention": self._convention,
-            "motion_iou": str(self._metadata.get("motion_iou_file") or "computed from the tracks"),
-            "results_percent": {
-                # JSON has no NaN: an undefined figure is null.
-                task: {name: None if math.isnan(value) else value for name, value in figures.items()}
-                for task, figures in results.items()
-            },
-        }
-        with atomic_path(self._output_folder / "vid_metrics.json") as part:
-            part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -139,12 +139,24 @@ def test_broken_annotation_file_is_named(tiny_root, content):
         load(tiny_root, "VID_val_videos")
 
 
-@pytest.mark.parametrize("missing", ["Annotations/VID/val/d/000001.xml", "Data/VID/val/d", "ImageSets"])
+@pytest.mark.parametrize("missing", ["Annotations/VID/val/d/000001.xml", "ImageSets"])
 def test_missing_part_names_the_path_it_wanted(tiny_root, missing):
     gone = tiny_root / missing
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(str(gone)) + ".*datasets/README.md"):
         load(tiny_root, "VID_val_videos")
+
+
+def test_pictures_are_left_to_the_loaders_and_their_extension_is_found_in_the_folder(tiny_root):
+    """What is missing is for tests/data/test_missing.py."""
+    folder = tiny_root / "Data/VID/val/d"
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_suffix(".png"))
+    (folder / "000000.png").unlink()
+    shutil.rmtree(tiny_root / "Data/VID/val/c")
+    dicts, _, _ = load(tiny_root, "VID_val_videos")
+    assert [d["file_name"] for d in dicts[4:]] == [f"{folder.parent}/{name}" for name in (
+        "c/000004.JPEG", "d/000000.png", "d/000001.png", "d/000002.png")]
 
 
 def test_every_tenth_video_keeps_its_image_ids(tiny_root, layout):

@@ -257,6 +257,24 @@ def test_motion_file_overrides_the_tracks(dataset, tmp_path):
     assert math.isnan(vid["AP50-slow"]) and math.isnan(vid["AP50-fast"])
 
 
+def test_a_motion_table_may_be_named_or_left_aside(dataset, tmp_path):
+    """The set's own table says medium for all boxes, the named one fast; the tracks say slow and fast."""
+    for name, motion in (("own", 0.8), ("named", 0.1)):
+        cells = np.empty((len(dataset), 1), dtype=object)
+        for d in dataset:
+            cells[d["image_id"] - 1, 0] = np.full((len(d["annotations"]), 1), motion)
+        savemat(tmp_path / f"{name}.mat", {"motion_iou": cells})
+    tracks = evaluate(dataset, predict(dataset))["vid_mega"]
+    MetadataCatalog.get(NAME).set(motion_iou_file=str(tmp_path / "own.mat"))
+    defined = {}
+    for table in (None, str(tmp_path / "named.mat"), "none"):
+        vid = evaluate(dataset, predict(dataset), motion_table=table, output_folder=tmp_path)["vid_mega"]
+        defined[table] = {name for name, value in vid.items() if not math.isnan(value)} - {"AP50"}
+    assert list(defined.values()) == [{"AP50-medium"}, {"AP50-fast"}, {"AP50-slow", "AP50-fast"}]
+    assert vid == pytest.approx(tracks, nan_ok=True)
+    assert json.loads((tmp_path / "vid_metrics.json").read_text())["motion_iou"] == "computed from the tracks"
+
+
 @pytest.mark.parametrize("track", [{}, {"track_id": None}, {"track_id": -1}])
 def test_boxes_without_tracks_have_no_motion_and_say_so(track, dataset, caplog):
     first = dataset[0]["annotations"][0]

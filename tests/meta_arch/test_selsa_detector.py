@@ -15,9 +15,7 @@ from stpn.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 96)  # multiples of 32: nothing is padded
 TINY = [
-    "MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "SelsaDetector",
-    "MODEL.ROI_HEADS.NAME", "SelsaROIHeads", "MODEL.ROI_BOX_HEAD.NAME", "SelsaBoxHead",
-    "MODEL.SELSA.NUM_HEADS", "4", "INPUT.SELSA.TRAIN_FRAMES", "2", "INPUT.SELSA.STRIDE", "3",
+    "MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.SELSA.NUM_HEADS", "4", "INPUT.SELSA.STRIDE", "3",
     "MODEL.SWIN.EMBED_DIM", "8", "MODEL.SWIN.DEPTHS", "[1,1,1,1]", "MODEL.SWIN.NUM_HEADS", "[1,1,2,2]",
     "MODEL.SWIN.WINDOW_SIZE", "3", "MODEL.STPN.PREDICTOR.NUM_HEADS", "2", "MODEL.FPN.OUT_CHANNELS", "16",
     "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ANCHOR_GENERATOR.SIZES", "[[20],[30]]",
@@ -28,7 +26,7 @@ POLICIES = ("grid", "sliding", "spread", "causal")
 
 def detector(*overrides, prompts=True, policy="spread"):
     torch.manual_seed(0)
-    cfg = load_config(ROOT / "configs" / "toy" / "stpn.yaml",
+    cfg = load_config(ROOT / "configs" / "toy" / "stpn_selsa.yaml",
                       [*TINY, "MODEL.STPN.ENABLED", str(prompts), "INPUT.SUPPORT.TEST_POLICY", policy,
                        "INPUT.SUPPORT.FRAMES_PER_SIDE", "2", "INPUT.SELSA.FRAMES_PER_SIDE", "2", *overrides])
     model = build_model(cfg)

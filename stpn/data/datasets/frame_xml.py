@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,16 @@ logger = logging.getLogger(__name__)
 
 _NO_TRACK = -1
 README = "see datasets/README.md for the expected tree"
+
+
+class XmlObject(NamedTuple):
+    """corners: x1, y1, x2, y2 as in the file, inclusive pixels; track: -1 where the file has none."""
+
+    name: str
+    corners: list
+    track: int
+    occluded: int
+    generated: int
 
 
 def parse_files(paths, *, classes, other_classes):
@@ -40,38 +51,47 @@ def parse_files(paths, *, classes, other_classes):
                     boxes=rows[:, :4], labels=rows[:, 4:].astype(np.int64))
 
 
-def _parse(path, classes, other_classes):
-    """-> (width, height), list of (x1, y1, x2, y2, category, track, occluded, generated), None if dropped."""
+def read_file(path):
+    """-> (width, height) in pixels and the list of XmlObject, all as written: nothing clipped or left out.
+
+    Raises FileNotFoundError, and InputError for anything else than ImageNet's XML."""
     try:
         root = ElementTree.parse(path).getroot()
         size = int(root.find("size/width").text), int(root.find("size/height").text)
-        objects = [(obj.find("name").text.strip(), _numbers(obj)) for obj in root.iterfind("object")]
+        return size, [_object(element) for element in root.iterfind("object")]
     except FileNotFoundError:
         raise FileNotFoundError(f"annotation file not found: {path}; {README}") from None
     except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"cannot read annotation file {path}: {error}; expected ImageNet's XML with size, "
                          "and name and bndbox of each object") from error
-    rows = []
-    for name, (corners, attributes) in objects:
-        if name in classes:
-            box = _clip(corners, *size)
-            rows.append(box and (*box, classes[name], *attributes))
-        elif other_classes == "error":
-            raise InputError(f"unknown class {name!r} in {path}; known are {', '.join(classes)}")
-    return size, rows
 
 
-def _numbers(obj):
-    box = obj.find("bndbox")
-    corners = [float(box.find(tag).text) for tag in ("xmin", "ymin", "xmax", "ymax")]
-    track = int(obj.findtext("trackid", _NO_TRACK))
-    return corners, (track, int(obj.findtext("occluded", 0)), int(obj.findtext("generated", 0)))
-
-
-def _clip(corners, width, height):
-    """-> corners inside the picture, or None when nothing of at least one pixel is left."""
+def clip(corners, size):
+    """-> corners inside the picture of size (width, height), or None when nothing of at least one pixel is left."""
     if not all(map(math.isfinite, corners)):
         return None
+    width, height = size
     x1, x2 = (min(max(x, 0.0), width - 1.0) for x in corners[::2])
     y1, y2 = (min(max(y, 0.0), height - 1.0) for y in corners[1::2])
     return (x1, y1, x2, y2) if x2 - x1 >= 1 and y2 - y1 >= 1 else None
+
+
+def _object(element):
+    box = element.find("bndbox")
+    corners = [float(box.find(tag).text) for tag in ("xmin", "ymin", "xmax", "ymax")]
+    numbers = (int(element.findtext(tag, default)) for tag, default in
+               (("trackid", _NO_TRACK), ("occluded", 0), ("generated", 0)))
+    return XmlObject(element.find("name").text.strip(), corners, *numbers)
+
+
+def _parse(path, classes, other_classes):
+    """-> (width, height), list of (x1, y1, x2, y2, category, track, occluded, generated), None if dropped."""
+    size, objects = read_file(path)
+    rows = []
+    for found in objects:
+        if found.name in classes:
+            box = clip(found.corners, size)
+            rows.append(box and (*box, classes[found.name], found.track, found.occluded, found.generated))
+        elif other_classes == "error":
+            raise InputError(f"unknown class {found.name!r} in {path}; known are {', '.join(classes)}")
+    return size, rows

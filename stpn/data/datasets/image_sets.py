@@ -25,9 +25,14 @@ class ListedFrame(NamedTuple):
     image_id: int
 
 
+def data_folder():
+    """-> absolute Path of the folder that DETECTRON2_DATASETS names (read now, default "datasets")."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser().absolute()
+
+
 def find_root(folders):
-    """First of the folder names that exists under DETECTRON2_DATASETS (read now, default "datasets")."""
-    base = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser().absolute()
+    """First of the folder names that exists under data_folder()."""
+    base = data_folder()
     for folder in folders:
         if (base / folder).is_dir():
             return base / folder
@@ -117,8 +122,17 @@ def count_frames(folder):
 
 
 def frame_pattern(folder):
-    """-> pattern of a video's frames for VideoIndex, with the extension its first frame has."""
-    for extension in EXTENSIONS:
-        if (folder / f"000000{extension}").is_file():
-            return str(folder).replace("{", "{{").replace("}", "}}") + "/{:06d}" + extension
-    raise FileNotFoundError(f"first frame not found: {folder / '000000.JPEG'}; {README}")
+    """-> pattern of a video's frames for VideoIndex, with the extension its first frame has, else any other.
+
+    A video that is not there is for the loaders to refuse, or to go without: that of ImageNet is assumed."""
+    extension = next((e for e in EXTENSIONS if (folder / f"000000{e}").is_file()), None)
+    if extension is None:
+        extension = _any_extension(folder) or EXTENSIONS[0]
+    return str(folder).replace("{", "{{").replace("}", "}}") + "/{:06d}" + extension
+
+
+def _any_extension(folder):
+    try:
+        return next((e for name in sorted(os.listdir(folder)) for e in EXTENSIONS if name.endswith(e)), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

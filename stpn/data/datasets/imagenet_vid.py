@@ -40,7 +40,7 @@ def load_imagenet_vid(root, lists, *, video_index, every=1):
     metadata: {thing_classes, wnids} and, where the files exist, {frame_groups, motion_iou_file}.
     Frames without objects are kept: evaluation needs them, the training loader drops them and counts.
     """
-    path, text = _read_list(root, lists)
+    path, text = read_list(root, lists)
     name = path.stem if every == 1 else f"{path.stem}-every{every}"
     frames = image_sets.read_frames(text, path, root / "Data" / "VID")
     if every > 1:
@@ -88,7 +88,8 @@ def _annotation(box, label):
             "occluded": occluded, "generated": generated, "iscrowd": 0}
 
 
-def _read_list(root, lists):
+def read_list(root, lists):
+    """-> (path, text) of the first list found; the 15-frame list is generated where it is wanted but missing."""
     path = image_sets.find_list(root, lists)
     if path is not None:
         return path, path.read_text(encoding="utf-8-sig")

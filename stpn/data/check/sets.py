@@ -1,0 +1,31 @@
+"""A data set's name -> the CheckedSet of its format."""
+
+import functools
+
+from ...errors import InputError
+from ..builtin import ENTRIES, ensure_registered, plain_file
+from ..datasets import load_imagenet_det
+from ..datasets.image_sets import find_root
+from .layout import LayoutSet, StillSet
+from .plain import PlainSet
+
+
+def open_set(name):
+    """name: a built-in data set, or a JSON file's path under DETECTRON2_DATASETS without ".json".
+
+    Raises InputError or FileNotFoundError when there is no such set, or nothing of it can be read."""
+    if name in ENTRIES:
+        return _open_layout(name, ENTRIES[name])
+    path = plain_file(name)
+    if path is None:
+        ensure_registered([name])  # says what it looked for
+        raise InputError(f"data set {name!r} was registered by other code; expected a built-in name or a JSON file's")
+    return PlainSet(path, name=name)
+
+
+def _open_layout(name, entry):
+    root, load = find_root(entry.folders), entry.load
+    if load is load_imagenet_det:
+        return StillSet(root, entry.lists, name=name)
+    options = load.keywords if isinstance(load, functools.partial) else {}
+    return LayoutSet(root, entry.lists, name=name, **options)

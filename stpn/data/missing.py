@@ -1,0 +1,69 @@
+"""Frames whose files are not there, found before hours of work meet them: each folder is listed once."""
+
+import logging
+import os
+from collections import defaultdict
+
+from ..errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 5
+
+
+def without_missing(samples, video_index, *, allow_missing):
+    """-> the dataset dicts whose picture or video file is there; how many are not is logged.
+
+    Raises InputError saying how many are missing, and the first of them, unless allow_missing."""
+    files = [_file(sample, video_index) for sample in samples]
+    missing = missing_files(files)
+    if not missing:
+        return samples
+    kept = [sample for sample, file in zip(samples, files, strict=True) if file not in missing]
+    text = _count([file for file in files if file in missing], len(files), "labelled training frames")
+    if not allow_missing:
+        raise InputError(f"{text}; add them, or train without these frames with --allow-missing "
+                         "(DATALOADER.ALLOW_MISSING True); datasets/check.py NAME lists all")
+    logger.warning("%s; they are left out", text)
+    return kept
+
+
+def refuse_missing_frames(video_index, name):
+    """InputError when any frame of the videos of data set `name` is not there: evaluation reads them all."""
+    files = [file for video_id in video_index
+             for file in ([video_index.file(video_id)] if video_index.file(video_id) else video_index.paths(video_id))]
+    missing = missing_files(files)
+    if missing:
+        kind = f"files of {name}"
+        raise InputError(f"{_count([file for file in files if file in missing], len(files), kind)}; evaluation needs "
+                         f"every frame: add them, or take their videos out of the list; datasets/check.py {name} "
+                         "lists all")
+
+
+def missing_files(paths):
+    """-> set of those of these paths at which there is no file (a link to nothing is none)."""
+    folders = defaultdict(set)
+    for path in paths:
+        folder, name = os.path.split(path)
+        folders[folder].add(name)
+    return {os.path.join(folder, name) for folder, names in folders.items() for name in names - _present(folder, names)}
+
+
+def _present(folder, names):
+    try:
+        with os.scandir(folder or ".") as entries:
+            return {entry.name for entry in entries if entry.name in names and entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _file(sample, video_index):
+    """Path of the file that holds a sample's frame."""
+    video_id = sample.get("video_id")
+    return (video_id in video_index and video_index.file(video_id)) or sample["file_name"]
+
+
+def _count(missing, total, kind):
+    shown = ", ".join(list(dict.fromkeys(missing))[:_SHOWN])
+    more = ", ..." if len(set(missing)) > _SHOWN else ""
+    return f"{len(missing)} of {total} {kind} are missing: {shown}{more}"

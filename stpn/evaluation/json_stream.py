@@ -1,0 +1,61 @@
+"""A JSON file that is one long list, read item by item in bounded memory.
+
+The results of ImageNet VID val are up to 17 million small objects, 3 GB of text; json.load would make a dozen GB of
+Python objects of them.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from ..errors import InputError
+
+BLOCK = 1 << 22  # characters read at a time; an item must not be longer
+_SPACE = re.compile(r"[ \t\n\r]*")
+_MARK = re.compile(r"[ \t\n\r]*([,\]]?)[ \t\n\r]*")
+
+
+def stream_list(path, *, item="record", block=BLOCK):
+    """Yield the items of the list in a JSON file (UTF-8, with or without a BOM).
+
+    item: what messages call an item. Raises InputError with the number (from 0) of the first item that is not
+    whole JSON; those before it have been yielded.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with open(path, encoding="utf-8-sig") as handle:
+        try:
+            yield from _items(handle, path, item, block)
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not text; expected a JSON list of {item}s") from None
+
+
+def _items(handle, path, item, block):
+    decode, number = json.JSONDecoder().raw_decode, 0
+    text, more = handle.read(2 * block), True
+    at = _SPACE.match(text).end()
+    if text[at:at + 1] != "[":
+        raise InputError(f"{path} begins with {text[at:at + 20]!r}; expected a JSON list of {item}s, [{{...}}, ...]")
+    at = _SPACE.match(text, at + 1).end()
+    mark = "]" if text[at:at + 1] == "]" else ","  # an empty list, or what follows the last item
+    at += mark == "]"
+    while mark == ",":
+        if more and len(text) - at < block:  # so that a whole item always lies ahead
+            more = handle.read(block)
+            text, at = text[at:] + more, 0
+        try:
+            value, at = decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise _broken(path, item, number, text[at:], error) from None
+        yield value
+        found = _MARK.match(text, at)
+        mark, at, number = found[1], found.end(), number + 1
+    rest = _SPACE.sub("", text[at:at + 20] or handle.read(20), count=1)
+    if mark != "]" or rest:
+        raise _broken(path, item, number, rest, "expected , or ] after an item and nothing after the list")
+
+
+def _broken(path, item, number, rest, error):
+    if not rest:
+        return InputError(f"{path} ends inside the list, after {number} whole {item}s; it was cut off: write it again")
+    return InputError(f"{path}: {item} {number} is not JSON at {rest[:30]!r}: {getattr(error, 'msg', error)}")

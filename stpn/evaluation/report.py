@@ -1,0 +1,36 @@
+"""The evaluator's figures as text and as a file."""
+
+import json
+import logging
+import math
+
+from detectron2.utils.logger import create_small_table
+from tabulate import tabulate
+
+from ..errors import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def log_figures(results, *, dataset, classes, convention, videos, frames, detections):
+    """results: {"bbox": {...}, "vid_<convention>": {...}} in percent, as ImageNetVIDEvaluator.evaluate returns them."""
+    per_class = {f"AP-{name}": name for name in classes}
+    main = {key: value for key, value in results["bbox"].items() if key not in per_class}
+    logger.info(f"{dataset}: {videos} videos, {frames} labelled frames, {detections} detections")
+    logger.info("COCO box AP (percent):\n" + create_small_table(main))
+    rows = [(name, f"{results['bbox'][key]:.3f}") for key, name in per_class.items()]
+    logger.info("COCO box AP per class:\n" + tabulate(rows, headers=["class", "AP"], tablefmt="pipe"))
+    logger.info(
+        f"ImageNet-VID-style AP50 by motion, {convention.upper()} convention, not COCO's AP50:\n"
+        + create_small_table(results[f"vid_{convention}"])
+    )
+
+
+def write_metrics(path, results, about):
+    """about: what the figures are of, written before them. JSON has no NaN: an undefined figure is null."""
+    plain = {
+        task: {name: None if math.isnan(value) else value for name, value in figures.items()}
+        for task, figures in results.items()
+    }
+    with atomic_path(path) as part:
+        part.write_text(json.dumps({**about, "results_percent": plain}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,122 @@
+"""Numbers of parameters at full size: those counted on the published modules, and every configuration by formula."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from stpn.prompting.predictor import PROMPT_PREDICTOR_REGISTRY
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINES = {"t": 44_895_072, "s": 66_212_976, "b": 104_242_270, "l": 212_741_178}
+WIDTHS = {"t": 96, "s": 96, "b": 128, "l": 192}
+DEPTHS = {"t": (2, 2, 6, 2), "s": (2, 2, 18, 2), "b": (2, 2, 18, 2), "l": (2, 2, 18, 2)}
+SELSA = 8_396_800
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("stpn_config_table", ROOT / "projects/STPN/config_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def linear(inputs, outputs):
+    return inputs * outputs + outputs
+
+
+def transformer(d, prompts):
+    """Projection, queries, three LayerNorms, attention (q, k, v, out), FFN of hidden width d / 4."""
+    return linear(8 * d, d) + prompts * d + 6 * d + 4 * linear(d, d) + linear(d, d // 4) + linear(d // 4, d)
+
+
+def mixer(d, prompts):
+    """LayerNorm, token FFN 49-49-P, LayerNorm, channel FFN 8d - 3d/4 - d."""
+    tokens = 16 * d + linear(49, 49) + linear(49, prompts)
+    return tokens + 2 * prompts + linear(8 * d, 3 * d // 4) + linear(3 * d // 4, d)
+
+
+def attention(d, prompts):
+    return linear(8 * d, d) + prompts * d + 4 * linear(d, d)
+
+
+def top_k(d, prompts):
+    return linear(8 * d, d)
+
+
+def deep(size):
+    """One linear layer a block, from the first width to the block's."""
+    d = WIDTHS[size]
+    return sum(depth * linear(d, d * 2**stage) for stage, depth in enumerate(DEPTHS[size]))
+
+
+ADDED = {
+    **{f"stpn_vid_swin{s}": transformer(WIDTHS[s], 7) for s in "tsbl"},
+    **{f"stpn_vid_swin{s}_deep": transformer(WIDTHS[s], 7) + deep(s) for s in "tsbl"},
+    **{f"stpn_vid_swin{s}_mixer": mixer(WIDTHS[s], 7) for s in "tsbl"},
+    **{f"baseline_vid_swin{s}": 0 for s in "tsbl"},
+    "stpn_vid_swinb_14epochs": transformer(128, 7), "baseline_vid_swinb_14epochs": 0,
+    "stpn_vid_swint_released": attention(96, 5), "stpn_vid_swint_released_topk": top_k(96, 5),
+    **{f"selsa_vid_swin{s}": SELSA for s in "tb"},
+    **{f"stpn_selsa_vid_swin{s}": SELSA + transformer(WIDTHS[s], 7) for s in "tb"},
+    **{f"stpn_selsa_vid_swin{s}_mixer": SELSA + mixer(WIDTHS[s], 7) for s in "tb"},
+    "stpn_selsa_vid_swint_released": SELSA + attention(96, 5),
+    **{f"vid_table5/stride_{n}": transformer(96, 7) for n in (1, 2, 4, 16, 32)},
+    **{f"vid_table5/frames_{n}": transformer(96, 7) for n in (1, 3, 5, 9, 11)},
+    **{f"vid_table5/prompts_{n}": transformer(96, n) for n in (3, 5, 9, 11, 13)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_every_configuration_has_its_baselines_parameters_and_what_the_formulas_add(name, script):
+    size = name.split("swin")[1][0] if "swin" in name else "t"
+    parts = script.count_parameters(ROOT / "configs" / f"{name}.yaml")
+    assert sum(parts.values()) == BASELINES[size] + ADDED[name]
+
+
+def test_no_configuration_on_imagenet_vid_is_left_out_of_the_formulas():
+    files = {p.relative_to(ROOT / "configs").with_suffix("").as_posix() for p in (ROOT / "configs").rglob("*.yaml")}
+    assert {name for name in files if "vid_" in name and "base_" not in name} - {"vid_mini_stpn"} == set(ADDED)
+
+
+@pytest.mark.parametrize("size, swin, fpn", [
+    ("t", 27_520_698, 2_729_984), ("s", 48_838_602, 2_729_984), ("b", 86_745_016, 2_852_864),
+    ("l", 194_998_164, 3_098_624),
+])  # fmt: skip
+def test_parts_of_the_baselines_are_those_of_detectron2s_modules(size, swin, fpn, script):
+    parts = script.count_parameters(ROOT / f"configs/baseline_vid_swin{size}.yaml")
+    assert parts == {"backbone": swin, "neck": fpn, "proposal_generator": 593_935, "roi_heads": 14_050_455}
+
+
+@pytest.mark.parametrize("name, prompts, counted", [
+    ("ReleasedAttentionPredictor", 5, {96: 111_552, 128: 197_888, 192: 444_288}),
+    ("ReleasedAttentionPredictor", 7, {96: 111_744, 128: 198_144, 192: 444_672}),
+    ("ReleasedTopKPredictor", 5, {96: 73_824, 128: 131_200, 192: 295_104}),
+    ("TransformerPredictor", 7, {96: 117_048}),
+    ("MixerPredictor", 7, {96: 66_726}),
+])  # fmt: skip
+def test_predictors_have_the_parameters_counted_on_the_published_ones(name, prompts, counted):
+    formula = {"ReleasedAttentionPredictor": attention, "ReleasedTopKPredictor": top_k,
+               "TransformerPredictor": transformer, "MixerPredictor": mixer}[name]  # fmt: skip
+    for d, number in counted.items():
+        with torch.device("meta"):
+            built = PROMPT_PREDICTOR_REGISTRY.get(name)(support_width=8 * d, prompt_widths=(d,), num_prompts=prompts)
+        assert sum(p.numel() for p in built.parameters()) == number == formula(d, prompts)
+
+
+def test_the_papers_three_figures_are_met():
+    """As printed in its Figure 4, in millions."""
+    names = ("baseline_vid_swint", "stpn_vid_swint", "stpn_vid_swint_mixer")
+    assert [f"{(BASELINES['t'] + ADDED[name]) / 1e6:.2f}" for name in names] == ["44.90", "45.01", "44.96"]
+    # The released modules: the first rounds to the same, the second was cut off.
+    assert [BASELINES["t"] + number(96, 5) for number in (attention, top_k)] == [45_006_624, 44_968_896]
+
+
+def test_the_page_of_all_configurations_is_up_to_date(script):
+    page = (ROOT / "configs/README.md").read_text(encoding="utf-8")
+    assert page == script.table(), "run: python projects/STPN/config_table.py > configs/README.md"
+    files = {path.relative_to(script.CONFIGS).as_posix() for path in script.CONFIGS.rglob("*.yaml")}
+    missing = {name for name in files if f"`{name}`" not in page}
+    assert {name for name in missing if not Path(name).name.startswith("base")} == set()
