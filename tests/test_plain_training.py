@@ -1,9 +1,7 @@
 """train_net.py, as typed, on a user's own videos: one video file and one folder of pictures."""
 
-import contextlib
 import importlib.util
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import defaults
-from detectron2.utils.logger import setup_logger
+from own_logging import own_logging
 from plain_sets import LOSSLESS, changed, content, pictures, write_file, write_folder, write_json
 
 from stpn.engine.class_names import class_names
@@ -64,19 +62,6 @@ def sets(tmp_path, monkeypatch):
         if name.startswith(("mixed/", "folders/")):
             DatasetCatalog.pop(name, None)
             MetadataCatalog.pop(name, None)
-
-
-@contextlib.contextmanager
-def own_logging():
-    """Take away the handlers that a run adds, and let messages propagate again."""
-    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "stpn")]
-    before = [(list(log.handlers), log.propagate, log.level) for log in loggers]
-    try:
-        yield
-    finally:
-        for log, (handlers, log.propagate, log.level) in zip(loggers, before, strict=True):
-            log.handlers[:] = handlers
-        setup_logger.cache_clear()
 
 
 def run(output, name, *options, flags=(), test="()"):

@@ -4,12 +4,10 @@ What must die, or run in two processes, runs in children: this file started as a
 imports everything once and forks a process for each run. Faults are put in by replacing functions there.
 """
 
-import contextlib
 import functools
 import importlib.util
 import io
 import json
-import logging
 import os
 import random
 import shutil
@@ -23,7 +21,7 @@ import torch
 from detectron2.engine import defaults
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
-from detectron2.utils.logger import setup_logger
+from own_logging import own_logging
 
 from stpn.data.toy_layout import write_toy
 from stpn.engine import trainer as trainer_module
@@ -160,19 +158,6 @@ def toy(tmp_path_factory):
         patch.setattr(defaults, "collect_env_info", lambda: "(skipped: it takes a second)")
         yield root
     torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def own_logging():
-    """Take away the handlers that a run adds, and let messages propagate again."""
-    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "stpn")]
-    before = [(list(log.handlers), log.propagate, log.level) for log in loggers]
-    try:
-        yield
-    finally:
-        for log, (handlers, log.propagate, log.level) in zip(loggers, before, strict=True):
-            log.handlers[:] = handlers
-        setup_logger.cache_clear()
 
 
 def run(folder, *arguments, options=STPN):
