@@ -37,7 +37,9 @@ class Aggregator(nn.Module):
     def forward(self, x, projected):
         """x: (N, C); projected: keys and values -> (N, C), to be added to x."""
         if not len(projected[0]):
-            return torch.zeros_like(x)  # no proposal in any support frame: nothing to aggregate
+            # No proposal in any support frame: nothing to aggregate. The weights stay in the graph, because
+            # processes that train together wait for the gradient of each.
+            return x * 0 + 0 * sum(p.sum() for p in self.parameters())
         query, key, value = (y.unflatten(-1, (self.num_heads, -1)).transpose(0, 1)[None]
                              for y in (self.query(x), *projected))
         out = F.scaled_dot_product_attention(query, key, value)[0]
@@ -55,10 +57,11 @@ class SelsaBoxHead(FastRCNNConvFCHead):
 
     @configurable
     def __init__(self, input_shape, *, num_heads, **layers):
-        """layers: arguments of FastRCNNConvFCHead; conv_dims must be empty."""
+        """layers: arguments of FastRCNNConvFCHead; conv_dims must be empty, fc_dims not."""
+        if layers["conv_dims"] or not layers["fc_dims"]:
+            raise ValueError(f"SelsaBoxHead got {len(layers['conv_dims'])} convolutions and {len(layers['fc_dims'])} "
+                             "fully connected layers; set MODEL.ROI_BOX_HEAD.NUM_CONV to 0 and NUM_FC to at least 1")
         super().__init__(input_shape, **layers)
-        if layers["conv_dims"]:
-            raise ValueError("SelsaBoxHead has no convolutions; set MODEL.ROI_BOX_HEAD.NUM_CONV to 0")
         self.aggregators = nn.ModuleList(Aggregator(fc.out_features, num_heads) for fc in self.fcs)
 
     @classmethod
@@ -97,6 +100,14 @@ class SelsaROIHeads(StandardROIHeads):
     As published, the current frame is one of its own supports when testing, and is not in training.
     """
 
+    @configurable
+    def __init__(self, **parts):
+        """parts: arguments of StandardROIHeads."""
+        super().__init__(**parts)
+        if not isinstance(self.box_head, SelsaBoxHead):
+            raise ValueError(f"SelsaROIHeads got {type(self.box_head).__name__}; set MODEL.ROI_BOX_HEAD.NAME to "
+                             "SelsaBoxHead")
+
     @classmethod
     def from_config(cls, cfg, input_shape):
         if cfg.MODEL.MASK_ON or cfg.MODEL.KEYPOINT_ON or cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES:
@@ -109,10 +120,13 @@ class SelsaROIHeads(StandardROIHeads):
         return [self.box_head.support(pooled) for pooled in self._pool(features, proposals)]
 
     def forward(self, images, features, proposals, targets=None, *, support=None):
-        """As StandardROIHeads.forward; support: one of each image (see join_support), None for nothing."""
+        """As StandardROIHeads.forward; support: one of each image (see join_support), in testing None for nothing."""
         if self.training:
             proposals = self.label_and_sample_proposals(proposals, targets)
         pooled = self._pool(features, proposals)
+        if support is None and self.training:
+            raise ValueError("SelsaROIHeads got no support frames to train with; set MODEL.META_ARCHITECTURE to "
+                             "SelsaDetector")
         support = support or [self.box_head.support(own[:0]) for own in pooled]
         x = torch.cat([self.box_head(own, others, with_self=not self.training)
                        for own, others in zip(pooled, support, strict=True)])

@@ -20,7 +20,8 @@ class SelsaDetector(VideoObjectDetector):
 
     Testing: proposals of a support frame pass the encoder and the head once; their keys and values are kept while
     the frame is in reach. Both sets follow one policy. A support frame has the prompts of its own place in the
-    video, so under "grid" a result waits for the look-ahead of both sets.
+    video, so under "grid" a result waits for the look-ahead of both sets. Under "sliding" every frame is a support
+    frame, and those in reach are kept: 4.9 MB each (300 proposals, width 1024), 0.55 GB in all at the default reach.
     """
 
     @configurable
@@ -28,8 +29,10 @@ class SelsaDetector(VideoObjectDetector):
         """selsa_sampler: SupportSampler of the frames to aggregate; parts: see VideoObjectDetector."""
         super().__init__(**parts)
         self.selsa_sampler = selsa_sampler
-        if not isinstance(self.roi_heads, SelsaROIHeads):
-            raise ValueError(f"SelsaDetector got {type(self.roi_heads).__name__}; set MODEL.ROI_HEADS.NAME to "
+
+    def _check_heads(self, roi_heads):
+        if not isinstance(roi_heads, SelsaROIHeads):
+            raise ValueError(f"SelsaDetector got {type(roi_heads).__name__}; set MODEL.ROI_HEADS.NAME to "
                              "SelsaROIHeads and MODEL.ROI_BOX_HEAD.NAME to SelsaBoxHead")
 
     @classmethod

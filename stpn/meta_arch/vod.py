@@ -6,7 +6,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_propos
 from detectron2.modeling.postprocessing import detector_postprocess
 from torch import nn
 
-from ..heads import build_feature_pyramid
+from ..heads import SelsaBoxHead, SelsaROIHeads, build_feature_pyramid
 from ..prompting import PromptedFrames, SupportSampler, build_prompt_predictor, embed_support
 from .clip import log_prompts, normalise, pad_clips, pad_images, shrink
 
@@ -28,6 +28,7 @@ class VideoObjectDetector(nn.Module):
         """sampler: SupportSampler for testing. support_resize: size of support frames relative to key frames
         when testing (in training the mapper has done it). pixel_mean, pixel_std: RGB, of 0..255 images."""
         super().__init__()
+        self._check_heads(roi_heads)
         self.backbone = backbone
         self.prompt_predictor = prompt_predictor
         self.neck = neck
@@ -55,6 +56,12 @@ class VideoObjectDetector(nn.Module):
             "support_resize": support.RESIZE, "support_grad": cfg.MODEL.STPN.SUPPORT_GRAD,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN, "pixel_std": cfg.MODEL.PIXEL_STD,
         }
+
+    def _check_heads(self, roi_heads):
+        if isinstance(roi_heads, SelsaROIHeads) or isinstance(getattr(roi_heads, "box_head", None), SelsaBoxHead):
+            raise ValueError("VideoObjectDetector has no support frames for SELSA's heads; set MODEL.META_ARCHITECTURE "
+                             "to SelsaDetector, or MODEL.ROI_HEADS.NAME to StandardROIHeads and "
+                             "MODEL.ROI_BOX_HEAD.NAME to FastRCNNConvFCHead")
 
     @property
     def device(self):

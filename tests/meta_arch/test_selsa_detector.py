@@ -181,6 +181,18 @@ def test_every_trainable_parameter_gets_a_gradient(overrides):
     assert model.proposal_generator.training and model.backbone.training
 
 
+def test_every_parameter_gets_a_gradient_where_no_support_frame_has_a_proposal():
+    """Processes that train together wait for the gradient of each parameter: one left out ended the job."""
+    model = detector().train()
+    pool = model.roi_heads._pool
+    model.roi_heads.embed = lambda features, proposals: [
+        model.roi_heads.box_head.support(pooled[:0]) for pooled in pool(features, proposals)]
+    losses = losses_of(model, [sample(0)])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
 def test_gradients_flow_through_the_aggregated_frames():
     model = detector().train()
     batch = [sample(0)]
@@ -230,6 +242,12 @@ def test_loss_falls_on_one_sample():
      "set MODEL.ROI_HEADS.NAME"),
     (("MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", "True"), "boxes only"),
     (("MODEL.ROI_BOX_HEAD.NUM_CONV", "1"), "NUM_CONV to 0"),
+    (("MODEL.ROI_BOX_HEAD.NUM_FC", "0"), "NUM_FC to at least 1"),
+    (("MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead"), "set MODEL.ROI_BOX_HEAD.NAME to SelsaBoxHead"),
+    (("MODEL.ROI_HEADS.NAME", "StandardROIHeads"), "set MODEL.ROI_HEADS.NAME to SelsaROIHeads"),
+    (("MODEL.META_ARCHITECTURE", "VideoObjectDetector"), "set MODEL.META_ARCHITECTURE to SelsaDetector"),
+    (("MODEL.META_ARCHITECTURE", "VideoObjectDetector", "MODEL.ROI_HEADS.NAME", "StandardROIHeads"),
+     "or MODEL.ROI_HEADS.NAME to StandardROIHeads and MODEL.ROI_BOX_HEAD.NAME to FastRCNNConvFCHead"),
     (("MODEL.SELSA.NUM_HEADS", "5"), "MODEL.SELSA.NUM_HEADS")])
 def test_settings_that_do_not_fit_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
