@@ -17,6 +17,7 @@ setup(
     install_requires=[
         "av",
         "fvcore",
+        "huggingface-hub",
         "iopath",
         "numpy>=1.26",
         "pycocotools",

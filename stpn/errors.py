@@ -31,7 +31,7 @@ def _end(error):
         return 130, "interrupted"
     if _no_space(error):
         return 1, f"no space: {error}; free some space or choose another output folder"
-    if isinstance(error, (InputError, FileNotFoundError, PermissionError)):
+    if isinstance(error, (InputError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
         return 2, f"error: {error}"
     if isinstance(error, FloatingPointError):
         return 1, f"error: {error}"

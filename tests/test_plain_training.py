@@ -127,6 +127,85 @@ def test_missing_frames_stop_training_unless_the_flag_allows_them(tmp_path, sets
     assert seen == {("a", 0), ("a", 1), ("a", 2), ("a", 3), ("b", 2), ("b", 3)}
 
 
+def refused(capsys, output, name, *options, **settings):
+    """-> the one line with which train_net.py ends before its first iteration."""
+    assert run(output, name, *options, **settings) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err and not (output / "steps.json").exists()
+    assert not (output / "inference").exists()
+    return err.strip().splitlines()[-1]
+
+
+def test_model_with_fewer_or_more_classes_than_the_set_is_not_trained(tmp_path, capsys):
+    for wrong in (1, 3):
+        line = refused(capsys, tmp_path / "out", "mixed/train", "MODEL.ROI_HEADS.NUM_CLASSES", wrong)
+        assert line == (f"error: mixed/train has 2 classes (ball, cup), but MODEL.ROI_HEADS.NUM_CLASSES is {wrong}; "
+                        "give MODEL.ROI_HEADS.NUM_CLASSES 2")
+
+
+def swapped(sets):
+    """mixed/swapped: mixed/val with its class ids in the other order."""
+    what = content("a.mkv", "b", labelled=8)
+    ids = {2: 4, 4: 2}
+    for row, key in [(row, "id") for row in what["categories"]] + [(row, "category_id") for row in what["annotations"]]:
+        row[key] = ids[row[key]]
+    write_json(sets / "mixed" / "swapped.json", what)
+    return "('mixed/swapped',)"
+
+
+SWAPPED = ("error: mixed/train and mixed/swapped have different class tables (the same names in another order: class 0 "
+           "is 'ball' in the first, 'cup' in the second); ")  # fmt: skip
+
+
+def test_classes_in_another_order_in_the_test_set_are_refused_before_training(tmp_path, sets, capsys):
+    assert refused(capsys, tmp_path / "out", "mixed/train", test=swapped(sets)).startswith(SWAPPED)
+
+
+def test_evaluation_refuses_other_classes_than_those_in_training(tmp_path, sets, capsys):
+    line = refused(capsys, tmp_path / "out", "mixed/train", test=swapped(sets), flags=["--eval-only"])
+    assert line.startswith(SWAPPED) and line.endswith("name in DATASETS.TRAIN the sets that the model was trained on")
+    line = refused(capsys, tmp_path / "out", "mixed/train", "MODEL.ROI_HEADS.NUM_CLASSES", 3, test="('mixed/val',)",
+                   flags=["--eval-only"])  # fmt: skip
+    assert line == ("error: mixed/val has 2 classes (ball, cup), but MODEL.ROI_HEADS.NUM_CLASSES is 3; give "
+                    "MODEL.ROI_HEADS.NUM_CLASSES 2 and weights of a model that was trained for them")
+
+
+@pytest.mark.parametrize("train", ["toy_vid_train", "mixed/none"])
+def test_evaluation_goes_on_and_says_so_where_the_classes_in_training_are_not_known(tmp_path, train, capsys):
+    """The configuration's own DATASETS.TRAIN has other classes than the user's, and need not be there."""
+    assert run(tmp_path / "out", "mixed/train") == 0
+    weights = ("MODEL.WEIGHTS", tmp_path / "out" / "model_final.pth")
+    assert run(tmp_path / "again", train, *weights, test="('mixed/val',)", flags=["--eval-only"]) == 0
+    log = (tmp_path / "again" / "log.txt").read_text()
+    assert f"in this order, is not checked with {train} of DATASETS.TRAIN: its classes " in log
+
+
+def crowd(sets):
+    write_json(sets / "mixed" / "crowd.json", changed(content("a.mkv", "b"), annotations__2__iscrowd=1))
+
+
+def gone(sets):
+    write_json(sets / "mixed" / "gone.json", changed(content("a.mkv", "c"), videos__1__width=64, videos__1__height=48))
+
+
+@pytest.mark.parametrize("name, make, says", [
+    ("mixed/vla", lambda sets: None, "error: data set 'mixed/vla' is not known: "),
+    ("mixed/crowd", crowd, "error: mixed/crowd: {0}/mixed/a.mkv#2 (image id 12) has a crowd region (iscrowd 1), "),
+    ("mixed/gone", gone, "error: 1 of 2 files of mixed/gone are missing: {0}/mixed/c; evaluation needs every frame"),
+])  # fmt: skip
+def test_what_evaluation_refuses_ends_the_run_before_training(tmp_path, sets, capsys, name, make, says):
+    make(sets)
+    line = refused(capsys, tmp_path / "out", "mixed/train", test=f"('mixed/val', '{name}')")
+    assert line.startswith(says.format(sets))
+
+
+def test_still_pictures_to_evaluate_on_end_the_run_before_training(tmp_path, capsys):
+    DatasetCatalog.register("mixed/stills", lambda: [])
+    MetadataCatalog.get("mixed/stills").set(thing_classes=["ball", "cup"])
+    line = refused(capsys, tmp_path / "out", "mixed/train", test="('mixed/stills',)")
+    assert line.startswith("error: mixed/stills has no videos: still pictures can be in DATASETS.TRAIN, not in ")
+
+
 def test_class_names_come_from_the_json_without_the_videos(sets):
     shutil.rmtree(sets / "mixed" / "b")
     cfg = load_config(CONFIG, [*TINY, "DATASETS.TRAIN", "('mixed/train',)", "DATASETS.TEST", "('mixed/none',)"])

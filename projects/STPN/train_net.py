@@ -24,6 +24,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from stpn.data.agreement import check_data_sets
 from stpn.data.builtin import register_all
 from stpn.engine.checkpoint import SafeCheckpointer, load_weights
 from stpn.engine.config_file import load_config
@@ -55,6 +56,7 @@ def prepare_devices(cfg, args):
 
 
 def evaluate(cfg, args):
+    check_data_sets(cfg, training=False)
     model = Trainer.build_model(cfg)
     saved = SafeCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file() if args.resume else ""
     if args.resume and not saved:

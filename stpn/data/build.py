@@ -12,6 +12,7 @@ from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from .agreement import loaded_classes, refuse_different_classes
 from .builtin import ensure_registered, merged_index
 from .mapper import MAPPER_REGISTRY, prepare
 from .missing import refuse_missing_frames, without_missing
@@ -125,7 +126,7 @@ def _training_dicts(cfg):
     names = list(cfg.DATASETS.TRAIN)
     _check_known(names)
     dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
-    _check_same_classes(names)
+    refuse_different_classes(loaded_classes(names))
     dicts = without_missing(dicts, merged_index(names), allow_missing=cfg.DATALOADER.ALLOW_MISSING)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         dicts = without_empty(dicts, keep_unlabelled=cfg.DATALOADER.KEEP_UNLABELLED_VIDEOS)
@@ -161,14 +162,6 @@ def _check_known(names):
     if not names:
         raise InputError("no data set is named; set DATASETS.TRAIN and DATASETS.TEST")
     ensure_registered(names)
-
-
-def _check_same_classes(names):
-    tables = {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
-    for name in names[1:]:
-        if tables[name] != tables[names[0]]:
-            raise InputError(f"{names[0]} and {name} have different class tables; data sets trained together "
-                             "need the same classes in the same order")
 
 
 def _shared_seed(cfg):

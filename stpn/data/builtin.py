@@ -13,6 +13,8 @@ from ..errors import InputError
 from .datasets import load_imagenet_det, load_imagenet_vid, load_video_json
 from .datasets.image_sets import data_folder, find_root
 from .datasets.imagenet_vid import CLASSES as IMAGENET_CLASSES
+from .datasets.imagenet_vid import read_classes
+from .datasets.video_json import read_categories
 from .toy_scene import CLASSES as TOY_CLASSES
 from .video import VideoIndex
 
@@ -94,6 +96,20 @@ def plain_file(name):
     return path if path.is_file() else None
 
 
+def known_classes(name):
+    """-> class names of a data set in the order of their numbers, without looking at its videos; the folder of a
+    built-in one need not be there. None where only loading the set could tell; InputError for a JSON file without."""
+    if name in ENTRIES:
+        try:
+            return list(read_classes(find_root(ENTRIES[name].folders)).values())
+        except FileNotFoundError:
+            return list(ENTRIES[name].classes)
+    path = plain_file(name)
+    if path is not None:
+        return read_categories(path)
+    return MetadataCatalog.get(name).get("thing_classes") if name in MetadataCatalog.list() else None
+
+
 def register(name, entry):
     """Make a data set known to detectron2. Its metadata have evaluator_type and an empty video_index at once,
     the rest (thing_classes, filled index, ...) after the first DatasetCatalog.get(name)."""
@@ -124,6 +140,10 @@ def _unknown(name):
     files = [path.relative_to(base).with_suffix("").as_posix() for depth in ("*", "*/*")
              for path in base.glob(f"{depth}.json")]
     known = sorted({*DatasetCatalog.list(), *files})
-    near = difflib.get_close_matches(name, known, n=3) or files[:3] or [known for known in ENTRIES if "vid" in known]
+    # A whole path or a file name is near to the name it stands for.
+    typed = name.removeprefix(f"{base}/").removesuffix(".json")
+    near = difflib.get_close_matches(typed, known, n=3)
+    examples = files[:3] or [known for known in ENTRIES if "vid" in known]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"names are such as {', '.join(examples)}"
     return (f"data set {name!r} is not known: no built-in set has this name, and there is no file "
-            f"{base / name}.json; did you mean {' or '.join(near)}?")
+            f"{base / name}.json; {hint}")

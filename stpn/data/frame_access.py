@@ -19,6 +19,7 @@ OPEN_FILES = 4  # kept open by a process
 RECENT_BYTES = 32 << 20  # decoded pictures kept of each open file: support frames lie near their key frame
 
 _local = threading.local()  # .pid, .files: {path: _OpenFile}, oldest first
+_slow = {}  # path of a file that has shown that it cannot be read by seeking: why
 _inherited = []  # a parent's files: closing them here would wait for threads that only the parent has
 
 
@@ -49,7 +50,8 @@ class _OpenFile:
     def __init__(self, path):
         self._path = path
         index = packet_index(path)
-        self._frames = self._walk(index.doubt) if index.doubt else _Seek(path, index)
+        doubt = _slow.get(path) or index.doubt
+        self._frames = self._walk(doubt) if doubt else _Seek(path, index)
 
     def read(self, i):
         try:
@@ -63,8 +65,11 @@ class _OpenFile:
         self._frames.close()
 
     def _walk(self, why):
-        logger.warning("frames of %s are found by decoding it from the start, which is slow: %s; convert it, for "
-                       "example to H.264 in .mp4", self._path, why)
+        """What was found out stays with the process: the file is closed when others are read, and opened again."""
+        if self._path not in _slow:
+            _slow[self._path] = why
+            logger.warning("frames of %s are found by decoding it from the start, which is slow: %s; convert it, for "
+                           "example to H.264 in .mp4", self._path, why)
         return _Walk(self._path)
 
 

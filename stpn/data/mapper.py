@@ -59,6 +59,10 @@ class VideoDatasetMapper:
         support = cfg.INPUT.SUPPORT
         sampler = SupportSampler.from_config(support)
         selsa = cfg.INPUT.SELSA
+        if is_train and selsa.TRAIN_FRAMES and cfg.MODEL.META_ARCHITECTURE != "SelsaDetector":
+            raise InputError(f"INPUT.SELSA.TRAIN_FRAMES is {selsa.TRAIN_FRAMES}, but {cfg.MODEL.META_ARCHITECTURE} "
+                             "reads no such frames; set it to 0, or MODEL.META_ARCHITECTURE to SelsaDetector (with "
+                             "SelsaROIHeads and SelsaBoxHead)")
         selsa_sampler = SupportSampler.from_config(selsa, support.TEST_POLICY) if selsa.TRAIN_FRAMES else None
         return cls(is_train=is_train, sampler=sampler if is_train and cfg.MODEL.STPN.ENABLED else None,
                    selsa_sampler=selsa_sampler if is_train else None,

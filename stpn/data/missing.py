@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections import defaultdict
 
 from ..errors import InputError
@@ -36,8 +37,8 @@ def refuse_missing_frames(video_index, name):
     if missing:
         kind = f"files of {name}"
         raise InputError(f"{_count([file for file in files if file in missing], len(files), kind)}; evaluation needs "
-                         f"every frame: add them, or take their videos out of the list; datasets/check.py {name} "
-                         "lists all")
+                         "every frame: add them, or take their videos out of the list; datasets/check.py "
+                         f"{shlex.quote(name)} lists all")
 
 
 def missing_files(paths):

@@ -29,6 +29,10 @@ def read_checkpoint(path):
     if not str(path):
         raise InputError("no weight file is named; set MODEL.WEIGHTS")
     path = Path(path)
+    if path.is_dir():
+        known = sorted(file.name for file in path.iterdir() if file.suffix.lower() in _READERS)[:8]
+        raise InputError(f"{path} is a folder; name a weight file in it"
+                         + (f": {', '.join(known)}" if known else " (there is none)"))
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InputError(f"{path}: unknown kind of weight file {path.suffix!r}; known: {', '.join(_READERS)}")
@@ -132,8 +136,6 @@ _READERS = {
 
 
 def _check_there(path):
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a weight file in it")
     if not path.is_file():
         known = sorted(file.name for file in path.parent.glob("*") if file.suffix in _READERS)[:8]
         there = f"that folder holds {', '.join(known)}" if known else "there is no weight file in that folder"

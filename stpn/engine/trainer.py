@@ -9,7 +9,9 @@ from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, Trainer
 from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
 
+from ..data.agreement import check_data_sets
 from ..data.build import build_video_test_loader, build_video_train_loader
+from ..data.builtin import ensure_registered
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
 from .guards import check_losses, seed_iteration
@@ -30,6 +32,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
+        ensure_registered([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])  # a wrong name shows before anything is read
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         devices = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
@@ -39,7 +42,11 @@ class Trainer(DefaultTrainer):
         model.register_forward_pre_hook(self._enter)
         model.register_forward_hook(self._check)
         loop = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = loop(model, self.build_train_loader(cfg), optimizer)
+        loader = self.build_train_loader(cfg)
+        check_data_sets(cfg, training=True)  # evaluation ends each run: what it refuses must not cost a training
+        for name in cfg.DATASETS.TEST:
+            self.build_evaluator(cfg, name)
+        self._trainer = loop(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self),
                                             config=cfg)

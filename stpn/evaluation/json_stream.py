@@ -12,6 +12,7 @@ from ..errors import InputError
 
 BLOCK = 1 << 22  # characters read at a time; an item must not be longer
 _SPACE = re.compile(r"[ \t\n\r]*")
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)  # or a whole string, which may hold some
 _MARK = re.compile(r"[ \t\n\r]*([,\]]?)[ \t\n\r]*")
 
 
@@ -21,6 +22,8 @@ def stream_list(path, *, item="record", block=BLOCK):
     item: what messages call an item. Raises InputError with the number (from 0) of the first item that is not
     whole JSON; those before it have been yielded.
     """
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; expected a JSON file: {_in_folder(Path(path))}")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     with open(path, encoding="utf-8-sig") as handle:
@@ -30,10 +33,17 @@ def stream_list(path, *, item="record", block=BLOCK):
             raise InputError(f"{path} is not text; expected a JSON list of {item}s") from None
 
 
+def _in_folder(folder):
+    names = sorted(file.name for file in folder.glob("*.json"))
+    return f"name one in it, such as {folder / names[0]}" if names else "there is none in it, name one elsewhere"
+
+
 def _items(handle, path, item, block):
     decode, number = json.JSONDecoder().raw_decode, 0
     text, more = handle.read(2 * block), True
     at = _SPACE.match(text).end()
+    if not text[at:]:
+        raise InputError(f"{path} is empty; expected a JSON list of {item}s: write it again")
     if text[at:at + 1] != "[":
         raise InputError(f"{path} begins with {text[at:at + 20]!r}; expected a JSON list of {item}s, [{{...}}, ...]")
     at = _SPACE.match(text, at + 1).end()
@@ -46,7 +56,10 @@ def _items(handle, path, item, block):
         try:
             value, at = decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise _broken(path, item, number, text[at:], error) from None
+            rest = text[at:] + handle.read(block)
+            if rest and isinstance(error, ValueError) and not handle.read(1) and _is_cut(rest):
+                error = None
+            raise _broken(path, item, number, rest, error) from None
         yield value
         found = _MARK.match(text, at)
         mark, at, number = found[1], found.end(), number + 1
@@ -55,7 +68,19 @@ def _items(handle, path, item, block):
         raise _broken(path, item, number, rest, "expected , or ] after an item and nothing after the list")
 
 
+def _is_cut(rest):
+    """rest: all text from the beginning of an item on. Does it end before the item does?"""
+    depth = 0
+    for mark in _MARKS.finditer(rest):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
+        if depth <= 0 and mark[0][0] != '"':
+            return False
+    return True
+
+
 def _broken(path, item, number, rest, error):
+    if error is None:
+        return InputError(f"{path} ends inside {item} {number}; it was cut off: write it again")
     if not rest:
         return InputError(f"{path} ends inside the list, after {number} whole {item}s; it was cut off: write it again")
     return InputError(f"{path}: {item} {number} is not JSON at {rest[:30]!r}: {getattr(error, 'msg', error)}")

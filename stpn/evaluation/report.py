@@ -4,6 +4,7 @@ import json
 import logging
 import math
 
+import numpy as np
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 
@@ -24,6 +25,19 @@ def log_figures(results, *, dataset, classes, convention, videos, frames, detect
         f"ImageNet-VID-style AP50 by motion, {convention.upper()} convention, not COCO's AP50:\n"
         + create_small_table(results[f"vid_{convention}"])
     )
+
+
+def warn_of_oddities(path, detections, frames):
+    """Warn of what results can be without being wrong, but seldom are: frames left out, boxes outside the pictures."""
+    empty = len(frames) - len(np.unique(detections.frame))
+    if empty:
+        logger.warning(f"{path}: {empty} of {len(frames)} labelled frames have no detection; check that the file is "
+                       "whole and of this data set: records without video_id do not tell")
+    ends = detections.box[:, 2:] > (frames.size + 1)[detections.frame]  # a pixel for inclusive corners and rounding
+    outside = int(ends.any(axis=1).sum())
+    if 2 * outside > len(detections):
+        logger.warning(f"{path}: {outside} of {len(detections)} boxes end outside their pictures; expected "
+                       "[x, y, w, h] in pixels of the original picture: are they [x1, y1, x2, y2], or of another size?")
 
 
 def write_metrics(path, results, about):

@@ -15,12 +15,11 @@ import numpy as np
 
 from ..errors import InputError, atomic_path
 from .json_stream import stream_list
+from .results_record import FIELDS, LARGEST, Expected
 from .tables import Detections
 
 CATEGORY_IDS = ("contiguous", "original", "one-based")
 BATCH = 2_000  # records turned into arrays at a time
-LARGEST = 1e30  # of the numbers of a box or score: their sums are finite in float32
-FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
 def write_detections(path, detections, frames):
@@ -58,86 +57,69 @@ def class_numbers(scheme, metadata, *, num_classes):
     return {c + (scheme == "one-based"): c for c in range(num_classes)}
 
 
-def read_detections(path, frames, *, classes):
+def doubt_about_ids(metadata, *, num_classes):
+    """-> "", or what to ask a user who has not said what the ids of another program's file mean: where a data set
+    has ids of its own, those may lie in the range of the class numbers and mean other classes."""
+    known = dict(metadata.get("thing_dataset_id_to_contiguous_id") or {})
+    if not known or known == {c: c for c in range(num_classes)}:
+        return ""
+    return (f"{metadata.name} has category ids of its own ({min(known)}..{max(known)}): say with --category-ids "
+            f"whether the file has those (original), class numbers from 0 (contiguous) or from 1 (one-based)")
+
+
+def read_detections(path, frames, *, classes, doubt=""):
     """path: a COCO results file, records in any order; frames: LabelledFrames; classes: {category id: class number}.
+    doubt: see doubt_about_ids; if given, records without our video_id are refused with it.
     -> Detections in the order of merge, float32. Raises InputError with the number of the first record that cannot
-    be used (row 49 of the reliability table): unknown frame or category, wrong type, not finite, repeated."""
-    rows = {int(image_id): row for row, image_id in enumerate(frames.image_id)}
-    pieces, records = [_arrays([], rows, classes)], stream_list(path)
+    be used (row 49 of the reliability table): unknown frame or category, wrong type, not finite, negative width or
+    height, repeated. Records without video_id whose ids this set has, too, cannot be known to be of another set."""
+    expected = Expected(frames, classes, doubt)
+    pieces, records = [_arrays([], expected)], stream_list(path)
     for first in itertools.count(0, BATCH):
         batch = list(itertools.islice(records, BATCH))
         if not batch:
             break
-        pieces.append(_piece(batch, path, first, rows, classes, frames))
+        pieces.append(_piece(batch, path, first, expected))
     detections = Detections(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
     order = detections.order()
     _check_repeats(detections, order, path, frames)
     return detections.take(order)
 
 
-def _piece(batch, path, first, rows, classes, frames):
+def _piece(batch, path, first, expected):
     """-> frame, label, box, score of some records; the first of them is record number `first`."""
     try:
-        found = _arrays(batch, rows, classes)
-        if found and not any(_contradicts(r, frames, rows) for r in batch):
+        found = _arrays(batch, expected)
+        if found and not any(map(expected.names_another, batch)):
             return found
     except (KeyError, TypeError, ValueError, OverflowError):
         pass  # the records are looked at one by one to name the one
     for number, record in enumerate(batch, first):
-        problem = _problem(record, rows, classes) or _contradicts(record, frames, rows)
+        problem = expected.problem(record)
         if problem:
             raise InputError(f"{path}: record {number}: {problem}")
     raise AssertionError(f"{path}: records from {first} on were refused, but each of them looks well")
 
 
-def _arrays(batch, rows, classes):
-    """Many records at once. -> frame, label, box, score; None or an exception where _problem has something to say."""
+def _arrays(batch, expected):
+    """Many records at once. -> frame, label, box, score; None or an exception where expected.problem has something
+    to say of the values."""
     image_id, category_id, bbox, score = ([record[name] for record in batch] for name in FIELDS)
     numbers = [*itertools.chain.from_iterable(bbox), *score]
     types = {*map(type, image_id), *map(type, category_id)} <= {int} and {*map(type, numbers)} <= {int, float}
     if not types or not {*map(type, bbox)} <= {list} or not {*map(len, bbox)} <= {4}:
         return None
     values = np.array(numbers, dtype=np.float64)
-    frame, label = ([table[key] for key in keys] for table, keys in ((rows, image_id), (classes, category_id)))
+    tables = (expected.rows, image_id), (expected.classes, category_id)
+    frame, label = ([table[key] for key in keys] for table, keys in tables)
     if not (np.abs(values) <= LARGEST).all():
         return None
     box = values[:4 * len(batch)].reshape(-1, 4)
+    if (box[:, 2:] < 0).any():
+        return None
     box[:, 2:] += box[:, :2]
     return (np.array(frame, dtype=np.int64), np.array(label, dtype=np.int64), box.astype(np.float32),
             values[4 * len(batch):].astype(np.float32))
-
-
-def _problem(record, rows, classes):
-    """-> what is wrong with one record, None if nothing is."""
-    if type(record) is not dict:
-        return f'got {_shown(record)}; expected an object {{"image_id", "category_id", "bbox", "score"}}'
-    for name in FIELDS:
-        if name not in record:
-            return f"has no {name}; expected image_id, category_id, bbox and score"
-    for name, known, where in (("image_id", rows, "the dataset has no such labelled frame"),
-                               ("category_id", classes, f"the ids are {_span(classes)}")):
-        value = record[name]
-        if type(value) is not int:
-            return f"{name} is {_shown(value)}; expected a whole number"
-        if value not in known:
-            return f"{name} {_shown(value)} is unknown: {where}; evaluate with the dataset, and the --category-ids, " \
-                   "that the results were made for"
-    box = record["bbox"]
-    if type(box) is not list or len(box) != 4 or not all(map(_is_number, box)):
-        return f"bbox is {_shown(box)}; expected 4 finite numbers [x, y, w, h]"
-    if not _is_number(record["score"]):
-        return f"score is {_shown(record['score'])}; expected a finite number"
-    return None
-
-
-def _contradicts(record, frames, rows):
-    """-> None, or what is wrong when a record names another frame than its image id does."""
-    video_id, index = record.get("video_id"), record.get("frame_index")
-    row = rows[record["image_id"]]
-    if type(video_id) is not str or (video_id, index) == (frames.video_id[row], int(frames.frame_index[row])):
-        return None  # other programs may write a number there, which means nothing here
-    return (f"is of {video_id} frame {index}, but its image id is {frames.name(row)}; evaluate with the dataset that "
-            "the results were made for")
 
 
 def _check_repeats(detections, order, path, frames):
@@ -153,16 +135,3 @@ def _check_repeats(detections, order, path, frames):
         raise InputError(f"{path}: record {order[n + 1]} repeats record {order[n]}: the same box, class and score in "
                          f"{frames.name(detections.frame[order[n]])} ({again.size} repeats in all); was a part of "
                          "the results written twice?")
-
-
-def _is_number(value):
-    return type(value) in (int, float) and abs(value) <= LARGEST
-
-
-def _shown(value):
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _span(classes):
-    return f"{min(classes)}..{max(classes)}" if classes else "none"

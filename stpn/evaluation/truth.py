@@ -15,12 +15,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledFrames:
-    """image_id: (F,) int, ascending; video_id: F strings; frame_index: (F,) 0-based. Its row is the frame
-    number that GroundTruth and Detections use."""
+    """image_id: (F,) int, ascending; video_id: F strings; frame_index: (F,) 0-based; size: (F, 2) width and height
+    in pixels, infinite where they are not known, or None. Its row is the frame number that GroundTruth and
+    Detections use."""
 
     image_id: np.ndarray
     video_id: list
     frame_index: np.ndarray
+    size: np.ndarray | None = None
 
     def __len__(self):
         return len(self.image_id)
@@ -38,6 +40,7 @@ def load_truth(dicts, *, num_classes, motion_file=None):
         image_id=np.array([d["image_id"] for d in dicts], dtype=np.int64),
         video_id=[d["video_id"] for d in dicts],
         frame_index=np.array([d["frame_index"] for d in dicts], dtype=np.int64),
+        size=np.array([(d.get("width", np.inf), d.get("height", np.inf)) for d in dicts], np.float32).reshape(-1, 2),
     )
     _check_unique(frames)
     boxes = [(row, a) for row, d in enumerate(dicts) for a in d["annotations"]]

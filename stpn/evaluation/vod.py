@@ -12,8 +12,8 @@ from detectron2.utils import comm
 from ..errors import InputError
 from .coco_ap import coco_ap, coco_summary, percent
 from .records import merge, record_video
-from .report import log_figures, write_metrics
-from .results_file import class_numbers, read_detections, write_detections
+from .report import log_figures, warn_of_oddities, write_metrics
+from .results_file import class_numbers, doubt_about_ids, read_detections, write_detections
 from .truth import load_truth
 from .vid_ap import CONVENTIONS, vid_ap
 
@@ -74,15 +74,16 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
             write_detections(self._output_folder / "vid_detections.json", detections, frames)
         return self._figures(detections, frames, truth)
 
-    def evaluate_file(self, path, *, category_ids="contiguous"):
+    def evaluate_file(self, path, *, category_ids=None):
         """The figures of saved results (results_file.py), equal bit by bit to those of the run that wrote them.
-        category_ids: what the ids in the file mean, see class_numbers."""
+        category_ids: what the ids in the file mean, see class_numbers; None: contiguous, if that is beyond doubt."""
         frames, truth = self._truth()
-        classes = class_numbers(category_ids, self._metadata, num_classes=len(self._classes))
-        detections = read_detections(path, frames, classes=classes)
-        empty = len(frames) - len(np.unique(detections.frame))
-        logger.info(f"{path}: category ids taken as {category_ids} ({min(classes)}..{max(classes)}); {empty} of "
-                    f"{len(frames)} labelled frames have no detection")
+        count = len(self._classes)
+        classes = class_numbers(category_ids or "contiguous", self._metadata, num_classes=count)
+        doubt = "" if category_ids else doubt_about_ids(self._metadata, num_classes=count)
+        detections = read_detections(path, frames, classes=classes, doubt=doubt)
+        logger.info(f"{path}: category ids taken as {category_ids or 'contiguous'} ({min(classes)}..{max(classes)})")
+        warn_of_oddities(path, detections, frames)
         if self._output_folder:
             self._output_folder.mkdir(parents=True, exist_ok=True)
         return self._figures(detections, frames, truth)

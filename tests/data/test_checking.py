@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stpn.data.check import contact_sheet
+from stpn.data.check import contact_sheet, sheet_font
 from stpn.data.check import report as check_report
 from stpn.data.check.boxes import box_fault, usable_boxes
 from stpn.data.check.checked_set import CheckedBox, CheckedFrame
@@ -275,6 +275,14 @@ def test_det_objects_of_other_classes_and_repeated_pictures_are_no_problem(tmp_p
     assert checked.notes() == ["others   4 objects of other classes: background in training"]
 
 
+def test_list_that_is_no_utf8_is_an_input_error_naming_it(tmp_path, layout):
+    layout.list(tmp_path, "DET_train_30classes", ["train/f/x 1"])
+    (path,) = tmp_path.rglob("DET_train_30classes.txt")
+    path.write_bytes(b"train/f/caf\xe9 1\n")
+    with pytest.raises(InputError, match="DET_train_30classes.txt is not text in UTF-8 .*; expected a list"):
+        StillSet(tmp_path, ("DET_train_30classes",), name="det")
+
+
 # ---- the plain format
 
 
@@ -319,6 +327,27 @@ def test_crowd_regions_are_counted_apart_and_reported(tmp_path):
     result = check(checked, sample=0)
     assert by_kind(result) == {"crowd": ["annotations[1].bbox"]} and result.counts.boxes == {"cat": 1, "dog": 2}
     assert result.counts.empty == 2 and result.counts.lines()[2] == "boxes    3; 1 more are marked as crowd"
+
+
+def test_set_without_a_single_object_is_not_called_free_of_problems(run, tmp_path, capsys):
+    """Training refuses it: it leaves out all frames."""
+    content = plain_content(tmp_path / "mine")
+    content["annotations"] = []
+    place = save(tmp_path / "mine", content)
+    assert by_kind(check(PlainSet(place, name="x"), sample=0)) == {"no object": [str(place)]}
+    assert run(tmp_path, "mine/train") == 3
+    captured = capsys.readouterr()
+    assert "1 problem: 1 where training stops" in captured.err and "none of the 5 labelled frames" in captured.out
+    assert "labelled 5, of these without an object 5 (training leaves them out)" in captured.out
+    content["annotations"] = [{"id": 1, "image_id": 1, "category_id": 9, "bbox": [1, 1, 9, 9]}]  # might be one
+    assert by_kind(check(PlainSet(save(tmp_path / "mine", content), name="x"), sample=0)) == {
+        "unknown class": ["annotations[0].category_id"]}
+
+
+def test_set_of_crowd_regions_alone_has_no_object_to_train_on(tmp_path):
+    content = plain_content(tmp_path)
+    content["annotations"] = [{**content["annotations"][0], "iscrowd": 1}]
+    assert set(by_kind(check(PlainSet(save(tmp_path, content), name="x"), sample=0))) == {"crowd", "no object"}
 
 
 PLAIN = [
@@ -425,8 +454,15 @@ def test_frames_of_a_video_file_are_decoded_and_measured(tmp_path):
                                         ('{"videos": []}', "categories.*; .*images"), ("", "is not JSON")])
 def test_file_that_is_no_data_set_at_all_is_an_input_error(tmp_path, text, says):
     (tmp_path / "train.json").write_text(text)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as error:
         PlainSet(tmp_path / "train.json", name="x")
+    assert "  " not in str(error.value)
+
+
+def test_command_that_lists_all_problems_can_be_typed_as_it_stands(tmp_path):
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(InputError, match="list all with datasets/check.py 'my set/b'$"):
+        load_video_json(tmp_path / "b.json", video_index=VideoIndex(), name="my set/b")
 
 
 # ---- boxes
@@ -516,6 +552,40 @@ def test_strange_frames_and_names_can_be_drawn():
         image = np.zeros((*shape, 3), np.uint8)
         tile = contact_sheet.draw_tile(image, [((0, 0, shape[1], shape[0]), "名前 <b>", -5)], "é" * 500)
         assert tile.width == contact_sheet.TILE[0] and tile.height <= contact_sheet.TILE[1] + contact_sheet.TITLE
+
+
+def test_letters_beyond_ascii_are_letters_and_not_boxes():
+    """Each must look unlike the sign that a font draws for a letter it lacks."""
+    for text in ("é", "Я", "ж", "ش", "ß", "λ"):
+        font, drawn = sheet_font.font_for(text)
+        assert drawn == text and bytes(font.getmask(text)) != bytes(font.getmask("\U0010ffff")), text
+
+
+def test_font_that_has_the_letters_is_taken_and_a_broken_one_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    latin, wide = str(sheet_font._FIRST.with_name("cmr10.ttf")), str(sheet_font._FIRST)
+    monkeypatch.setattr(sheet_font, "_fonts", lambda: [str(tmp_path / "broken.ttf"), latin, wide])
+    sheet_font.font_for.cache_clear()
+    assert [sheet_font.font_for(text)[0].path for text in ("cat", "кот")] == [latin, wide]
+    sheet_font.font_for.cache_clear()
+
+
+def test_class_whose_letters_no_font_has_is_drawn_by_its_number_and_the_report_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet_font, "_fonts", lambda: [str(sheet_font._FIRST)])
+    sheet_font.font_for.cache_clear()
+    drawn = []
+    monkeypatch.setattr(check_report, "draw_tile", lambda image, boxes, title: drawn.append(boxes))
+    monkeypatch.setattr(check_report, "write_sheet", lambda path, rows: None)
+    content = plain_content(tmp_path)
+    content["categories"] = [{"id": 7, "name": "猫"}, {"id": 3, "name": "собака"}]
+    checked = PlainSet(save(tmp_path, content), name="x")
+    result = check(checked, sample=0)
+    check_report.draw(tmp_path / "sheet.png", checked, result.counts)
+    assert {label for boxes in drawn for _, label, _ in boxes} == {"class 1", "собака"}
+    text = check_report.text(checked, result)
+    assert "in the picture, class 1 is 猫\n" in text and text.count("собака") == 1  # in the table of classes
+    assert sheet_font.font_for("a猫b")[1] == "a?b"
+    sheet_font.font_for.cache_clear()
 
 
 # ---- the script

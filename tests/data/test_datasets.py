@@ -297,3 +297,10 @@ def test_vid_mini_has_the_counts_of_its_source_list(sample_data_dir, monkeypatch
     assert len({(d["video_id"], a["track_id"]) for d in both for a in d["annotations"]}) == 26
     every_frame, _, _ = load(root, "VID_val_every_frame")
     assert every_frame == sets["vid_mini_val"] == load(root, "VID_val_frames")[0]
+
+
+def test_list_that_is_not_text_is_named(tiny_root):
+    path = tiny_root / "ImageSets" / "VID" / "VID_val_videos.txt"
+    path.write_bytes("val/é 1 0 5\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"VID_val_videos\.txt is not text in UTF-8"):
+        load(tiny_root, "VID_val_videos")

@@ -153,6 +153,41 @@ def test_packets_that_do_not_tell_their_frames_are_doubted(packets, doubt):
     assert doubt in packet_index.PacketIndex(packets).doubt
 
 
+def test_index_of_packets_takes_a_few_bytes_a_frame():
+    """It was 122: a dict held each frame's place."""
+    order = [time + (2, 0, -2)[time % 3] for time in range(30_000)]  # not the order of the screen
+    packets = [(time, place % 100 == 0, True) for place, time in enumerate(order)]
+    index = packet_index.PacketIndex(packets)
+    held = vars(index).values()
+    assert sum(value.nbytes for value in held if isinstance(value, np.ndarray)) <= 13 * len(index)
+    assert index.doubt is None and all(isinstance(value, np.ndarray) or value is None for value in held)
+    for i in (0, 99, 100, 101, 299, 300, 29_999):
+        keys = [(place, time) for place, (time, key, _) in enumerate(packets) if key]
+        expected = [time for place, time in keys if place <= order.index(i) and time <= i]
+        assert index.start(i) == (expected[-1] if expected else keys[0][1])
+
+
+def test_file_that_cannot_be_sought_in_is_not_sought_in_again_after_others_were_read(tmp_path, monkeypatch, caplog):
+    path = write_file(tmp_path / "v.mp4", pictures(6), options={"g": "3"})
+    others = [write_file(tmp_path / f"{n}.mp4", pictures(1)) for n in range(frame_access.OPEN_FILES)]
+    expected, tried = passing(path), []
+
+    def jump(self, start):
+        tried.append(start)
+        raise frame_access._Unreliable("a test says so")
+
+    with caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(frame_access._Seek, "_jump", jump)
+        assert np.array_equal(frame_access.read_frame(path, 4), expected[4])
+        monkeypatch.setattr(frame_access._Seek, "_jump", lambda self, start: tried.append("again"))
+        for other in others:
+            frame_access._open(str(other))
+        assert str(path) not in frame_access._local.files
+        assert np.array_equal(frame_access.read_frame(path, 1), expected[1])
+    assert len(tried) == 1 and is_walking(path)
+    assert caplog.text.count(f"frames of {path} are found by decoding it from the start") == 1
+
+
 def test_damaged_file_keeps_its_frame_numbers_and_names_the_lost_frame(tmp_path, caplog):
     path = write_file(tmp_path / "v.mp4", pictures(40), options={"g": "10", "bf": "0"})
     data = bytearray(path.read_bytes())

@@ -14,6 +14,7 @@ from detectron2.data.datasets import register_coco_instances
 from plain_sets import content, pictures, write_file, write_folder, write_json
 
 from stpn.data import builtin
+from stpn.data.agreement import check_data_sets
 from stpn.data.build import build_video_train_loader
 from stpn.errors import InputError
 
@@ -134,6 +135,18 @@ def test_plain_videos_and_coco_pictures_train_together(with_coco):
     for sample in (s for s in samples if s not in stills):
         assert len(set(sample["support_indices"]) - {sample["frame_index"]}) >= 1
         assert np.any((sample["support_images"] != sample["image"]).numpy())
+
+
+def test_classes_of_coco_pictures_agree_with_those_of_a_plain_test_set(with_coco, tmp_path):
+    cfg, _, _ = with_coco
+    cfg.DATASETS.TEST, cfg.MODEL.ROI_HEADS.NUM_CLASSES = ("my_set/train",), 2
+    cfg.DATASETS.TRAIN = ("joint_test_stills",)
+    build_video_train_loader(cfg)
+    check_data_sets(cfg, training=True)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 80
+    with pytest.raises(InputError, match=r"joint_test_stills has 2 classes \(ball, cup\), but .* is 80; give .* 2$"):
+        check_data_sets(cfg, training=True)
+    cfg.DATASETS.TRAIN = ("my_set/train", "joint_test_stills")  # for the fixture's end
 
 
 def test_coco_pictures_of_other_classes_are_refused(with_coco):

@@ -1,9 +1,11 @@
 """What the mapper adds for SELSA: frames whose proposals are aggregated, drawn apart from those of the prompts."""
 
+import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
 from stpn.data.mapper import VideoDatasetMapper
+from stpn.errors import InputError
 
 
 def samples(cfg, **changes):
@@ -12,6 +14,7 @@ def samples(cfg, **changes):
         for part in name[:-1]:
             node = node[part]
         node[name[-1]] = value
+    cfg.MODEL.META_ARCHITECTURE = "SelsaDetector"
     mapper = VideoDatasetMapper.from_config(cfg, is_train=True)
     return [mapper({**sample, "sample_seed": (3, i)}) for i, sample in enumerate(DatasetCatalog.get("tiny_test_train"))]
 
@@ -38,3 +41,10 @@ def test_rows_with_and_without_prompts_aggregate_the_same_frames(tiny_cfg):
     for a, b in zip(prompted, samples(tiny_cfg, MODEL__STPN__ENABLED=False)):
         assert "support_images" in a and "support_images" not in b
         assert a["selsa_indices"] == b["selsa_indices"] and torch.equal(a["selsa_images"], b["selsa_images"])
+
+
+def test_frames_for_selsa_that_the_model_would_not_read_are_refused(tiny_cfg):
+    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.INPUT.SELSA.TRAIN_FRAMES = "VideoObjectDetector", 2
+    with pytest.raises(InputError, match="INPUT.SELSA.TRAIN_FRAMES is 2, but VideoObjectDetector reads no such frames"):
+        VideoDatasetMapper.from_config(tiny_cfg, is_train=True)
+    assert VideoDatasetMapper.from_config(tiny_cfg, is_train=False).selsa_sampler is None

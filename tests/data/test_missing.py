@@ -11,7 +11,10 @@ from plain_sets import changed, content, pictures, write_file, write_folder, wri
 
 from stpn.data import missing
 from stpn.data.build import build_video_test_loader, build_video_train_loader
+from stpn.data.check.plain import PlainSet
+from stpn.data.check.problems import Findings
 from stpn.data.datasets.video_json import load_video_json
+from stpn.data.datasets.video_on_disk import _hole
 from stpn.data.video import VideoIndex
 from stpn.errors import InputError
 
@@ -148,3 +151,34 @@ def test_a_missing_video_of_known_size_loads_and_all_its_frames_are_missing(tmp_
         missing.without_missing(dicts, index, allow_missing=False)
     with pytest.raises(InputError, match="1 of 2 files of s are missing"):
         missing.refuse_missing_frames(index, "s")
+
+
+def test_a_picture_missing_between_numbered_ones_does_not_shift_the_labels_behind_it(tmp_path):
+    """The JSON has only frame numbers: frame 2 of three pictures is another one than of four."""
+    folder = write_folder(tmp_path / "v", pictures(5))
+    path = write_json(tmp_path / "s.json", content("v"))
+    (folder / "000002.png").unlink()
+    with pytest.raises(InputError, match=r"videos\[0\].file_name .*v has nothing between 000001.png and 000003.png: "):
+        load_video_json(path, video_index=VideoIndex())
+    findings = Findings()
+    PlainSet(path, name="s").report(findings)
+    assert [found.where for found in findings.by_kind["missing picture"]] == ["videos[0].file_name"]
+    # What settles the matter: the length, file names, or the picture.
+    what = content("v")
+    load_video_json(write_json(path, changed(what, videos__0__length=4)), video_index=VideoIndex())
+    with pytest.raises(InputError, match="is 5, but .* has 4 frames; add what is missing"):
+        load_video_json(write_json(path, changed(what, videos__0__length=5)), video_index=VideoIndex())
+    for image in what["images"]:
+        image["file_name"] = f"v/{image['frame_index'] + 1:06d}.png"
+    dicts, _ = load_video_json(write_json(path, what), video_index=VideoIndex())
+    assert [d["file_name"][-5] for d in dicts] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("names, hole", [
+    (("a1", "a2", "a3"), None), (("a1", "a2", "a4"), ("a2", "a4")), (("a0", "a5", "a10"), None),
+    (("a0", "a5", "a15"), ("a5", "a15")), (("98", "99", "100"), None), (("1603", "1638", "1672"), None),
+    (("c1_7_x", "c1_8_x", "c1_10_x"), ("c1_8_x", "c1_10_x")), (("a1", "b1"), None), (("a1", "b3"), None),
+    (("x",), None), (("a1", "a1b", "a3"), None), (("01", "1"), None)])  # fmt: skip
+def test_gap_is_one_only_where_names_count(names, hole):
+    found = _hole([f"v/{name}.png" for name in names])
+    assert found == (hole and tuple(f"v/{name}.png" for name in hole))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import plain_sets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,6 +128,84 @@ def test_all_scripts_have_the_common_options(run, capsys):
         assert run(script.stem, "--help") == 0
         text = capsys.readouterr().out
         assert all(option in text for option in options), script
+
+
+def test_converter_without_a_single_box_writes_nothing_and_names_the_classes_it_found(tmp_path, run, capsys):
+    """Wrong or misspelt --classes used to end in a set that trains on nothing."""
+    folder = write_mot(tmp_path / "a", ["1,7,1,1,10,20,1,3,0.9", "2,8,1,1,10,20,1,3,0.9", "1,9,1,1,10,20,0,1,1"])
+    output = tmp_path / "set" / "train.json"
+    assert run("prepare_mot", folder, "--output", output) == 2
+    assert "no box of the classes pedestrian; found boxes of: car (2); dropped: " in capsys.readouterr().err
+    assert run("prepare_mot", folder, "--output", output, "--classes", "car", "zebra") == 2
+    assert "--classes names zebra; the annotations know pedestrian, " in capsys.readouterr().err
+    xml = write_cvat(tmp_path / "a.xml")
+    assert run("prepare_cvat", xml, "--video", folder / "img1", "--output", output, "--classes", "zebra") == 2
+    assert "--classes names zebra; the annotations know person, car" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_file_that_is_no_utf8_or_a_folder_ends_in_one_line_and_not_a_traceback(tmp_path, run, capsys):
+    folder = write_mot(tmp_path / "a", ["1,7,1,1,10,20,1,1,0.9"])
+    places = [folder / "gt" / "gt.txt", folder / "gt" / "labels.txt", folder / "seqinfo.ini"]
+    for place in places:
+        before = place.read_bytes() if place.exists() else b""
+        place.write_bytes(b"caf\xe9\n")
+        assert run("prepare_mot", folder, "--output", tmp_path / "t.json") == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and str(place) in error, place
+        place.write_bytes(before)
+    places[0].unlink()
+    places[0].mkdir()
+    for script, source in (("prepare_mot", folder), ("prepare_cvat", tmp_path)):
+        assert run(script, source, "--output", tmp_path / "t.json") == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "is a folder; expected" in error
+
+
+@pytest.mark.parametrize("kind", [IsADirectoryError, NotADirectoryError])
+def test_path_of_the_wrong_kind_is_the_users_error(kind):
+    def fail():
+        raise kind(20, "of another kind", "x")
+
+    with pytest.raises(SystemExit) as ended:
+        run_script(fail)
+    assert ended.value.code == 2
+
+
+def test_picture_that_gets_lost_after_converting_is_noticed_and_shifts_no_label(tmp_path):
+    """Without the videos' length, all labels behind the gap moved by one frame."""
+    folder = write_mot(tmp_path / "set" / "a", MOT_ROWS)
+    park = tmp_path / "set" / "videos" / "park"
+    pictures(park, [f"{i}.png" for i in range(6)])
+    converted = {"a": convert_mot([folder], tmp_path / "set" / "a.json"),
+                 "b": convert_cvat([write_cvat(tmp_path / "park.xml")], tmp_path / "set" / "b.json", videos=[park])}
+    for name, plain in converted.items():
+        converting.save(plain, tmp_path / "set" / f"{name}.json")
+        load_video_json(tmp_path / "set" / f"{name}.json", video_index=VideoIndex())
+    (folder / "img1" / "000002.jpg").unlink()
+    (park / "2.png").unlink()
+    for name, length in (("a", 3), ("b", 6)):
+        with pytest.raises(InputError, match=f"length is {length}, but .* has {length - 1} frames"):
+            load_video_json(tmp_path / "set" / f"{name}.json", video_index=VideoIndex())
+
+
+def test_length_of_a_video_file_is_counted_and_of_one_that_is_not_there_left_out(tmp_path):
+    video = plain_sets.write_file(tmp_path / "s.mp4", plain_sets.pictures(7))
+    xml = write_cvat(tmp_path / "a.xml")
+    for path, length in ((video, 7), (tmp_path / "none.mp4", None)):
+        content = convert_cvat([xml], tmp_path / "b.json", videos=[path]).content()
+        assert content["videos"][0].get("length") == length
+    folder = write_mot(tmp_path / "a", MOT_ROWS)
+    assert convert_mot([folder], tmp_path / "b.json", video=video).content()["videos"][0]["length"] == 7
+    (folder / "seqinfo.ini").write_text("[Sequence]\nseqLength=8\n")
+    with pytest.raises(InputError, match="a has 8 frames .* but .*s.mp4 has 7"):
+        convert_mot([folder], tmp_path / "b.json", video=video)
+
+
+def test_file_that_was_not_written_is_not_to_be_checked(tmp_path):
+    with pytest.raises(InputError, match="not written: ") as error:
+        write_video_json(tmp_path / "a.json", categories=[], videos=[], images=[], annotations=[])
+    assert "check.py" not in str(error.value)
 
 
 # ---- CVAT
@@ -250,11 +329,20 @@ def test_cvat_script_finds_the_videos_and_ends_in_a_set_that_loads(run, tmp_path
     ("<other/>", "CVAT for video 1.1"), (CVAT.replace('xtl="10.00"', ""), "without xtl"),
     (CVAT.replace('frame="1"', 'frame="one"'), "cannot read.*one"), (CVAT.replace(' label="car"', ""), "without label"),
     ("<annotations><meta><project/></meta></annotations>", "not the project"),
-    (CVAT.replace("<frame_filter></", "<frame_filter>2</"), "step=N")])
+    (CVAT.replace("<frame_filter></", "<frame_filter>2</"), "step=N"),
+    (CVAT.replace('encoding="utf-8"', 'encoding="none-such"'), "unknown encoding"),
+    (CVAT.replace('<box frame="5"', '<box frame="-5"'), "box 4 of track 3 is in frame -5; frames count from 0"),
+    (CVAT.replace("<start_frame>0", "<start_frame>-1"), "start_frame is -1")])
 def test_file_that_is_not_cvat_for_video_is_an_input_error_naming_it(tmp_path, text, says):
     with pytest.raises(InputError, match=says) as found:
         convert_cvat([write_cvat(tmp_path / "a.xml", text)], tmp_path / "b.json", videos=["a.mp4"])
     assert "a.xml" in str(found.value)
+
+
+def test_cvat_task_longer_than_its_video_is_refused_by_both_names(tmp_path):
+    pictures(tmp_path / "park", [f"{i}.png" for i in range(5)])
+    with pytest.raises(InputError, match="a.xml goes to frame 5, counted from 0, but .*park has 5 frames"):
+        convert_cvat([write_cvat(tmp_path / "a.xml")], tmp_path / "b.json", videos=[tmp_path / "park"])
 
 
 def test_number_of_videos_and_annotation_files_must_agree(tmp_path):
@@ -287,7 +375,8 @@ def test_mot_frames_and_pixels_count_from_one_and_unconsidered_rows_are_dropped(
         ("MOT17-02/img1", 1): [("pedestrian", [2.5, 1, 10, 20], 7, set())], ("MOT17-02/img1", 2): []}
     assert plain.dropped == {"boxes whose consider flag is 0": 1, "boxes of class 'car'": 1,
                              "boxes in frames that have no picture": 1}
-    assert plain.content()["videos"] == [{"id": 1, "file_name": "MOT17-02/img1", "width": 64, "height": 48}]
+    assert plain.content()["videos"] == [
+        {"id": 1, "file_name": "MOT17-02/img1", "width": 64, "height": 48, "length": 3}]
     both = convert_mot([folder], tmp_path / "set" / "train.json", classes=["car", "pedestrian"], origin=0).content()
     assert boxes(both)["MOT17-02/img1", 1] == [
         ("pedestrian", [3.5, 2, 10, 20], 7, set()), ("car", [5, 5, 6, 6], 9, set())]
@@ -324,11 +413,27 @@ def test_mot_with_a_video_file_takes_the_length_that_is_stated_or_annotated(tmp_
 
 
 @pytest.mark.parametrize("row, says", [
-    ("1,2,3", "gt.txt:2: '1,2,3'"), ("1,2,x,4,5,6,1,1,1", "gt.txt:2"), ("1,2,3,4,5,6,1,14,1", "gt.txt:2: class 14")])
+    ("1,2,3", "gt.txt:2: '1,2,3'"), ("1,2,x,4,5,6,1,1,1", "gt.txt:2"), ("1,2,3,4,5,6,1,14,1", "gt.txt:2: class 14"),
+    ("1.7,2,3,4,5,6,1,1,1", "gt.txt:2: frame 1.7; expected a whole"), ("1,nan,3,4,5,6,1,1,1", "track nan; expected a"),
+    ("1,2,3,4,5,6,1,1.5,1", "gt.txt:2: class 1.5; expected a whole"),
+    ("1.0,1,30,1,5,6,1,1,1", r"gt.txt:2: track 1 has a box in frame 1 already \(.*gt.txt:1\)")])
 def test_bad_mot_row_is_named(tmp_path, row, says):
     folder = write_mot(tmp_path / "a", ["1,1,1,1,5,6,1,1,1", row])
     with pytest.raises(InputError, match=says):
         convert_mot([folder], tmp_path / "t.json")
+
+
+def test_mot_confidence_in_place_of_the_consider_flag_is_not_cut_to_zero(tmp_path):
+    rows = ["1,1,1,1,5,6,0.98,1,1", "1,2,1,1,5,6,0,1,1", "1,3,1,1,5,6,-1,1,1", "1,4,1,1,5,6,nan,1,1"]
+    plain = convert_mot([write_mot(tmp_path / "a", rows)], tmp_path / "t.json")
+    assert [row["track_id"] for row in plain.content()["annotations"]] == [1]
+    assert plain.dropped == {"boxes whose consider flag is 0": 3}
+
+
+def test_mot_rows_without_a_track_or_not_considered_are_no_duplicates(tmp_path):
+    rows = ["1,-1,1,1,5,6,1,1,1", "1,-1,9,1,5,6,1,1,1", "1,4,1,1,5,6,0,1,1", "1,4,1,1,5,6,1,1,1", "2,4,1,1,5,6,1,1,1"]
+    content = convert_mot([write_mot(tmp_path / "a", rows)], tmp_path / "t.json").content()
+    assert [row.get("track_id") for row in content["annotations"]] == [None, None, 4, 4]
 
 
 def test_missing_parts_of_a_mot_sequence_are_named(tmp_path):

@@ -2,10 +2,14 @@
 
 import hashlib
 import importlib.util
+import logging
 import os
 import pickle
+import socket
+import time
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 import safetensors
@@ -216,6 +220,7 @@ def test_timms_models_by_name(convert, tmp_path, monkeypatch, name):
             torch.nn.init.normal_(p, std=0.2)
         return made[0]
 
+    monkeypatch.setattr(huggingface_hub, "file_exists", lambda *_: True)
     monkeypatch.setattr(timm, "create_model", random_instead_of_downloaded)
     sizes = {"embed_dim": 8, "depths": (2, 2, 6 if "tiny" in name else 18, 2), "num_heads": (1, 2, 2, 4),
              "window_size": 12 if "window12" in name else 7}
@@ -232,6 +237,44 @@ def test_without_a_network_timm_is_one_line(convert, tmp_path, monkeypatch):
     code, text = convert("timm:swin_tiny_patch4_window7_224.ms_in1k", sizes={})
     assert code == 2 and text.count("\n") == 1 and not (tmp_path / "ours.safetensors").exists()
     assert "timm could not get these weights" in text and "it needs a network, or fetch the file elsewhere" in text
+
+
+def test_a_network_that_does_not_answer_is_asked_once(convert, tmp_path, monkeypatch, caplog):
+    """It took most of a minute and ten lines of the hub's before ours, which was cut inside a word."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"  # of nobody, once it is closed
+    for place in (huggingface_hub.constants, huggingface_hub.hf_api.api):
+        monkeypatch.setattr(place, "ENDPOINT" if place is huggingface_hub.constants else "endpoint", address)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "propagate", True)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited to ask again"))
+    code, text = convert("timm:swin_tiny_patch4_window7_224.ms_in1k", sizes={})
+    assert code == 2 and text.count("\n") == 1 and "its hub does not answer, ConnectError); it needs a network" in text
+    assert not [record for record in caplog.records if record.name.startswith("huggingface_hub")]
+
+
+def test_weights_that_timm_has_got_before_need_no_network(convert, tmp_path, monkeypatch):
+    """The hub is not asked for what lies in its cache; timm gets it from there."""
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "file_exists", lambda *_: asked.append(1))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "hub/models--timm--swin_tiny_patch4_window7_224.ms_in1k"
+    for name, content in (("refs/main", b"1234"), ("snapshots/1234/model.safetensors", b"no tensors")):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+    code, text = convert("timm:swin_tiny_patch4_window7_224.ms_in1k", sizes={})
+    assert code == 2 and not asked and "timm could not get these weights (SafetensorError: " in text
+
+
+def test_a_long_reason_is_not_cut_inside_a_word(convert, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("incomprehensible " * 20)
+
+    monkeypatch.setattr(huggingface_hub, "file_exists", lambda *_: True)
+    monkeypatch.setattr(timm, "create_model", fail)
+    code, text = convert("timm:swin_tiny_patch4_window7_224.ms_in1k", sizes={})
+    assert code == 2 and "(RuntimeError: incomprehensible" in text and "incomprehensible ...); it needs" in text
 
 
 def test_a_name_that_timm_does_not_know_has_its_neighbours(convert):
@@ -291,6 +334,16 @@ def test_what_does_not_fit_is_refused_in_one_line_and_nothing_is_written(convert
     code, text = convert(source(), *options)
     assert code == 2 and text.count("\n") == 1 and expected in text and "source.pth" in text, text
     assert [path.name for path in tmp_path.iterdir()] == ["source.pth"]
+
+
+def test_a_folder_as_the_source_is_called_a_folder(convert, tmp_path):
+    """It was "unknown kind of weight file ''"."""
+    (tmp_path / "mine").mkdir()
+    code, text = convert(tmp_path / "mine")
+    assert code == 2 and "mine is a folder; name a weight file in it (there is none)" in text
+    (tmp_path / "mine/swin.pth").write_bytes(b"")
+    code, text = convert(tmp_path / "mine")
+    assert code == 2 and "mine is a folder; name a weight file in it: swin.pth" in text and text.count("\n") == 1
 
 
 def test_a_file_with_code_is_refused_and_nothing_is_run(convert, tmp_path):

@@ -30,12 +30,13 @@ def test_equals_the_json_module_whatever_is_in_the_list(tmp_path_factory, items,
 
 
 @pytest.mark.parametrize("text, words", [
-    ("", "begins with ''; expected a JSON list of records"),
+    ("", "is empty; expected a JSON list of records: write it again"),
     ('{"images": []}', """begins with '{"images": []}'; expected a JSON list of records"""),
     ("hello", "begins with 'hello'"),
     ("[1, 2", "ends inside the list, after 2 whole records; it was cut off"),
     ("[1, 2,", "ends inside the list, after 2 whole records"),
-    ('[1, {"a": 3', """record 1 is not JSON at '{"a": 3'"""),
+    ('[1, {"a": 3}, {"a": x}]', """record 2 is not JSON at '{"a": x}]'"""),
+    ('[1, {"a": x}, 5', """record 1 is not JSON at '{"a": x}, 5'"""),
     ("[1 2]", "record 1 is not JSON at '2]'"),
     ("[1, 2]]", "record 2 is not JSON at ']'"),
     ("[1, x]", "record 1 is not JSON at 'x]'"),
@@ -49,6 +50,26 @@ def test_damage_is_named_with_the_record(text, words, tmp_path):
     with pytest.raises(InputError) as error:
         list(stream_list(path))
     assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_cut_file_is_called_cut_wherever_the_cut_is(tmp_path):
+    """It was called "not JSON" where the cut was inside a record."""
+    path = tmp_path / "list.json"
+    text = json.dumps([{"video_id": 'a "]}" [é\\', "bbox": [1.5, 2, 3, 4], "ok": True}] * 3)
+    for end in range(1, len(text)):
+        path.write_text(text[:end])
+        for block in (100, 1 << 22):
+            with pytest.raises(InputError, match=r" ends inside (the list|record [012]\b).* cut off: write it again"):
+                list(stream_list(path, block=block))
+
+
+def test_a_folder_is_called_a_folder_and_what_is_in_it_is_named(tmp_path):
+    """It was "no such file"."""
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder; expected a JSON file: there is none in it"):
+        list(stream_list(tmp_path))
+    (tmp_path / "vid_detections.json").write_text("[]")
+    with pytest.raises(InputError, match=f"name one in it, such as {tmp_path}/vid_detections.json"):
+        list(stream_list(tmp_path))
 
 
 def test_what_is_no_text_and_what_is_not_there_is_named(tmp_path):

@@ -89,6 +89,8 @@ BAD = {
     "box with text": ({"bbox": [1, 2, 3, "4"]}, "bbox is .*; expected 4 finite numbers"),
     "box an object": ({"bbox": {"x": 1}}, "bbox is {'x': 1}"),
     "box beyond float": ({"bbox": [10**400, 2, 3, 4]}, "bbox is .1000.*; expected 4 finite numbers"),
+    "box of negative width": ({"bbox": [9, 9, -5, 5]}, r"bbox is \[9, 9, -5, 5\], its width or height is negative"),
+    "box of negative height": ({"bbox": [9, 9, 5, -0.5]}, "bbox is .*, its width or height is negative; expected"),
     "box true": ({"bbox": [True, 2, 3, 4]}, "bbox is"),
     "another video": ({"video_id": "val/z"}, "is of val/z frame 0, but its image id is val/1 frame 0"),
     "another frame": ({"frame_index": 3}, "is of val/1 frame 3, but its image id is val/1 frame 0"),

@@ -10,7 +10,7 @@ from ...errors import InputError
 from ..image import read_image
 from .boxes import report_boxes, usable_boxes
 from .counts import Counts
-from .problems import Findings
+from .problems import STOPS, Findings
 
 
 @dataclass
@@ -36,6 +36,10 @@ def check(checked, *, sample=200, progress=lambda items, total: items):
             counts.add(position, frame, usable_boxes(frame, inclusive=checked.inclusive))
     positions = spread(len(checked), len(checked) if sample is None else sample)
     pictures = progress(checked.decode(positions), total=len(positions))
+    # What stops training may be why boxes are not counted.
+    if not counts.boxes and not findings.count(STOPS):
+        findings.add("no object", checked.place, f"none of the {len(checked)} labelled frames shows an object; frames "
+                                                 "without objects are left out, so that training has none")
     return Result(findings, counts, _look_at(pictures, checked, findings))
 
 

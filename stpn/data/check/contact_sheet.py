@@ -3,14 +3,14 @@
 import colorsys
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ...errors import atomic_path
+from .sheet_font import font_for
 
 TILE = 320, 240  # pixels a frame gets at most
 MARGIN, TITLE = 8, 18  # pixels between the tiles; height of the line above each
 _LINE = 2  # pixels, on the sheet
-_FONT = 12
 _PAPER, _INK = (255, 255, 255), (30, 30, 30)
 _GOLDEN = 0.618033988749895  # steps of this around the colour circle keep all colours apart
 
@@ -31,11 +31,11 @@ def draw_tile(image, boxes, title):
     size = max(1, round(width * scale)), max(1, round(height * scale))
     tile = Image.new("RGB", (TILE[0], size[1] + TITLE), _PAPER)
     tile.paste(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), (0, TITLE))
-    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(_FONT)
+    draw, (font, title) = ImageDraw.Draw(tile), font_for(title)
     draw.text((0, 1), _fitting(title, font, TILE[0]), fill=_INK, font=font)
     placed = [(_place(corners, scale, size), label, track) for corners, label, track in boxes]
     for box, label, track in placed:
-        _write_label(draw, font, box, label if track is None else f"{label} {track}", track_color(track))
+        _write_label(draw, box, label if track is None else f"{label} {track}", track_color(track))
     for box, _, track in placed:  # last: no label hides a box
         draw.rectangle(box, outline=track_color(track), width=_LINE)
     return tile
@@ -59,8 +59,9 @@ def write_sheet(path, rows):
         sheet.save(part, format="PNG")
 
 
-def _write_label(draw, font, box, text, color):
+def _write_label(draw, box, text, color):
     """Above the box, or inside where there is no room."""
+    font, text = font_for(text)
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     x = max(0, min(box[0], TILE[0] - (right - left) - 4))
     y = box[1] - (bottom - top) - 4

@@ -53,13 +53,15 @@ class Counts:
         """-> lines of text for the report."""
         unlabelled = sum(video not in self.labelled for video in self.lengths)
         empty = sum(video in self.labelled and video not in self.with_objects for video in self.lengths)
+        left_out = " (training leaves them out)" if self.empty else ""
         known = [length for length in self.lengths.values() if length is not None]
         total = f"{sum(known)}" + (f" in {len(known)} of them" if len(known) < len(self.lengths) else "")
         crowd = f"; {self.crowds} more are marked as crowd" if self.crowds else ""
         untracked = f"; {self.untracked} boxes have none" if self.untracked else ""
         return [f"videos   {len(self.lengths)}; without a labelled frame {unlabelled}, "
                 f"with labelled frames but no object {empty}",
-                f"frames   {total}; labelled {self.labelled.total()}, of these without an object {self.empty}",
+                f"frames   {total}; labelled {self.labelled.total()}, "
+                f"of these without an object {self.empty}{left_out}",
                 f"boxes    {self.boxes.total()}{crowd}", f"tracks   {self.tracks}{untracked}",
                 f"pictures {self._picture_sizes()}", *self._box_sizes(), "", *self._class_table()]
 

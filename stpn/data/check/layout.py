@@ -9,6 +9,7 @@ from ..datasets import frame_xml, image_sets
 from ..datasets.image_sets import EXTENSIONS, ListedFrame
 from ..datasets.imagenet_vid import CLASSES, read_classes, read_list
 from ..image import read_image
+from ..text_file import read_text
 from .checked_set import CheckedBox, CheckedFrame, CheckedSet
 from .lists import usable_frames
 
@@ -115,7 +116,8 @@ class StillSet(LayoutSet):
         if path is None:
             raise image_sets.missing_list(root, lists)
         self._wrong_lines, frames = [], []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        text = read_text(path, expected="a list, one picture a line")
+        for number, line in enumerate(text.splitlines(), 1):
             fields = line.split()
             if len(fields) > 2:
                 self._wrong_lines.append(("list line", f"{path}:{number}", f"{len(fields)} columns; expected 1 or 2"))

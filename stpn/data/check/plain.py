@@ -26,7 +26,8 @@ class PlainSet(CheckedSet):
         self._problems = problems or check_tables(content)
         lacking = [problem for problem in self._problems if not _ROW.match(problem.where)]
         if lacking:
-            raise InputError("; ".join(f"{path}: {where} {message}" for where, message, *_ in lacking))
+            said = (f"{where} {message}".strip() for where, message, *_ in lacking)
+            raise InputError("; ".join(f"{path}: {text}" for text in said))
         rows = _sound_rows(content, self._problems)
         names = {row["id"]: row["name"] for _, row in rows["categories"]}
         self._names, self.classes = names, [names[key] for key in sorted(names)]

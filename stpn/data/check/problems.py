@@ -19,6 +19,7 @@ KINDS = {
     "duplicate id": Kind("ids that stand for two things", STOPS),
     "unknown id": Kind("references to something that is not there", STOPS),
     "unknown class": Kind("objects of a class that is not in the class table", STOPS),
+    "no object": Kind("sets without a single object that can be trained on", STOPS),
     "missing annotation": Kind("annotation files not found", STOPS),
     "unreadable annotation": Kind("annotation files that cannot be read", STOPS),
     "missing picture": Kind("labelled frames whose picture or video is not there", STOPS),

@@ -5,6 +5,7 @@ from .boxes import usable_boxes
 from .checking import spread
 from .contact_sheet import draw_tile, write_sheet
 from .problems import GOES_ON, KINDS, LEAVES_OUT, STOPS, Findings
+from .sheet_font import drawable
 
 SHOWN = 20  # problems of a kind on the screen
 
@@ -12,7 +13,8 @@ SHOWN = 20  # problems of a kind on the screen
 def text(checked, result, *, shown=SHOWN):
     """-> the report. shown: problems given of each kind, None for all."""
     head = [f"{checked.name}: {checked.format}, {checked.place}", "", *result.counts.lines(), "",
-            f"decoded  {result.decoded} of the {len(checked)} pictures of labelled frames", *checked.notes()]
+            f"decoded  {result.decoded} of the {len(checked)} pictures of labelled frames", *checked.notes(),
+            *_renamed(checked.classes)]
     return "\n".join([*head, "", *_problems(result.findings, shown)]) + "\n"
 
 
@@ -50,9 +52,20 @@ def _row(checked, positions, frames):
         if isinstance(image, InputError):
             continue
         frame = checked.frame(position, Findings())
-        boxes = [(box.corners, box.label, box.track) for box in usable_boxes(frame, inclusive=checked.inclusive)]
+        boxes = [(box.corners, _short_name(box.label, checked.classes), box.track)
+                 for box in usable_boxes(frame, inclusive=checked.inclusive)]
         tiles.append(draw_tile(image, boxes, f"{frame.video_id}  frame {frame.index}"))
     return tiles
+
+
+def _short_name(label, classes):
+    """A class's name as the picture shows it: by its number where no font has its letters."""
+    return label if drawable(label) else f"class {classes.index(label)}"
+
+
+def _renamed(classes):
+    renamed = [f"{_short_name(label, classes)} is {label}" for label in classes if not drawable(label)]
+    return [f"names    no installed font has these letters; in the picture, {', '.join(renamed)}"] if renamed else []
 
 
 def _problems(findings, shown):

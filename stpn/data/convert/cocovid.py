@@ -14,7 +14,8 @@ from pathlib import Path
 from ...errors import InputError
 from ..datasets.key_frames import fifteen_frames
 from ..datasets.video_json_check import read_content
-from .converting import PlainSet, frame_positions, relative
+from .converting import PlainSet, chosen, relative
+from .frames import frame_positions
 
 KEY_FRAMES = ("all", "flagged", "published")
 _NUMBER = int, float
@@ -34,7 +35,7 @@ def convert_cocovid(path, output, *, pictures, classes=None, key_frames="all"):
         raise InputError(f"key frames {key_frames!r}; expected {', '.join(KEY_FRAMES)}")
     content = _read(path)
     names = {row["id"]: row["name"] for row in sorted(content["categories"], key=lambda row: row["id"])}
-    plain = PlainSet(classes or names.values())
+    plain = PlainSet(chosen(classes, names.values()))
     videos, boxes = _images_by_video(content, plain, path), _boxes_by_image(content, names, path)
     _warn_of_shifted_flags(plain, videos, key_frames)
     wrong_numbers = Counter()

@@ -9,7 +9,6 @@ from pathlib import Path
 from ...errors import InputError
 from ..datasets import write_video_json
 from ..datasets.image_sets import data_folder
-from ..source_images import is_image, natural_key
 
 
 class PlainSet:
@@ -27,6 +26,7 @@ class PlainSet:
         self._categories = {name: i for i, name in enumerate(classes, 1)}
         self._videos, self._images, self._annotations = [], [], []
         self._names = set()  # of videos
+        self.found = Counter()  # boxes by class, those of classes that are not wanted included
         self.dropped, self.notes = Counter(), []
 
     def add_video(self, file_name, *, size=None, length=None):
@@ -49,6 +49,7 @@ class PlainSet:
     def add_box(self, image_id, label, corners, *, track=None, **flags):
         """corners: x1, y1, x2, y2 in pixels; flags: iscrowd, occluded, generated (0 or 1; zeros are not written).
         A box with a corner that is no finite number, or of a class that is not wanted, is dropped and counted."""
+        self.found[label] += 1
         if label not in self._categories:
             self.dropped[f"boxes of class {label!r}"] += 1
             return
@@ -62,10 +63,25 @@ class PlainSet:
             row["track_id"] = track
         self._annotations.append(row | {name: 1 for name, value in flags.items() if value})
 
+    @property
+    def classes(self):
+        return list(self._categories)
+
     def content(self):
         """-> what the JSON file holds."""
         return {"categories": [{"id": i, "name": name} for name, i in self._categories.items()],
                 "videos": self._videos, "images": self._images, "annotations": self._annotations}
+
+
+def chosen(classes, known):
+    """-> names of the classes to keep: classes, or all that the annotations know where it is None.
+
+    InputError for one that they do not know: a typo would only make all boxes of it disappear."""
+    known = list(known)
+    unknown = [name for name in classes or () if name not in known]
+    if unknown:
+        raise InputError(f"--classes names {', '.join(unknown)}; the annotations know {', '.join(known) or 'none'}")
+    return list(classes or known)
 
 
 def _sides(size):
@@ -85,31 +101,6 @@ def relative(path, output):
     if found.startswith(os.pardir):  # ".." out of a linked folder leads to where its target lies
         found = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
     return found.replace(os.sep, "/")
-
-
-def frame_positions(folder):
-    """-> {name of a picture: its position in the folder}, {} when there is no such folder.
-
-    Positions count from 0 in natural order, as the plain format does."""
-    if not os.path.isdir(folder):
-        return {}
-    names = [name for name in os.listdir(folder) if is_image(name) and not name.startswith(".")]
-    return {name: position for position, name in enumerate(sorted(names, key=natural_key))}
-
-
-def frame_numbers(folder):
-    """-> {number at the end of a picture's name: its position in the folder}, {} when there is no such folder."""
-    positions = frame_positions(folder)
-    numbers = {_last_number(os.path.splitext(name)[0]): position for name, position in positions.items()}
-    if None in numbers or len(numbers) < len(positions):
-        raise InputError(f"{folder}: the {len(positions)} pictures are not all numbered differently; expected names "
-                         "such as 000001.jpg")
-    return numbers
-
-
-def _last_number(stem):
-    digits = stem[len(stem.rstrip("0123456789")):]
-    return int(digits) if digits else None
 
 
 def add_options(parser):
@@ -137,6 +128,10 @@ def save(plain, path):
     content = plain.content()
     if not content["images"]:
         raise InputError("nothing is left to write: no frame of any video; " + _dropped(plain))
+    if not content["annotations"]:
+        found = ", ".join(f"{name} ({count})" for name, count in plain.found.most_common()) or "none"
+        raise InputError(f"nothing is left to write: no box of the classes {', '.join(plain.classes)}; found boxes of: "
+                         f"{found}; {_dropped(plain)}")
     write_video_json(path, **content)
     rows = {table: len(content[table]) for table in content}
     return [f"wrote {path}: {rows['videos']} videos, {rows['images']} labelled frames, {rows['annotations']} boxes, "

@@ -10,8 +10,9 @@ from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 from ...errors import InputError
-from .converting import PlainSet, relative
+from .converting import PlainSet, chosen, relative
 from .cvat_xml import read_task
+from .frames import length_on_disk
 
 
 def convert_cvat(files, output, *, videos=None, folder=None, classes=None):
@@ -24,10 +25,10 @@ def convert_cvat(files, output, *, videos=None, folder=None, classes=None):
     if videos and len(videos) != len(files):
         raise InputError(f"{len(videos)} videos for {len(files)} annotation files; expected one for each, in order")
     tasks = [read_task(path) for path in files]
-    plain = PlainSet(classes or dict.fromkeys(label for task in tasks for label in task.labels))
+    plain = PlainSet(chosen(classes, dict.fromkeys(label for task in tasks for label in task.labels)))
     folder = Path(folder) if folder else Path(output).parent / "videos"
     for i, task in enumerate(tasks):
-        _add_task(plain, task, relative(videos[i] if videos else _find_video(files[i], task, folder), output), files[i])
+        _add_task(plain, task, videos[i] if videos else _find_video(files[i], task, folder), output, files[i])
     return plain
 
 
@@ -46,15 +47,12 @@ def boxes_of(track, frames):
             yield box._replace(frame=frame, generated=1, corners=tuple(corners))
 
 
-def _add_task(plain, task, file_name, path):
-    listed = {box.frame for _, _, track in task.tracks for box in track if not box.outside}
-    frames = sorted(listed)
-    if task.frames is not None and listed <= set(task.frames):
-        frames = list(task.frames)
-    elif task.frames is not None:
-        plain.notes.append(f"{path} has boxes outside the frames it states ({task.frames}); only the frames with "
-                           "boxes are taken as labelled")
-    video_id = plain.add_video(file_name, size=task.size)
+def _add_task(plain, task, video, output, path):
+    frames, length = _labelled_frames(plain, task, path), length_on_disk(video)
+    if length is not None and frames and frames[-1] >= length:
+        raise InputError(f"{path} goes to frame {frames[-1]}, counted from 0, but {video} has {length} frames; name "
+                         "the right video with --video, or add the missing pictures")
+    video_id = plain.add_video(relative(video, output), size=task.size, length=length)
     images = {frame: plain.add_frame(video_id, frame) for frame in frames}
     if task.rotated:
         plain.notes.append(f"{path}: {task.rotated} rotated boxes became the upright boxes around them")
@@ -64,6 +62,17 @@ def _add_task(plain, task, file_name, path):
         for box in boxes_of(track, frames):
             plain.add_box(images[box.frame], label, box.corners, track=track_id, occluded=box.occluded,
                           generated=box.generated)
+
+
+def _labelled_frames(plain, task, path):
+    """-> ascending frame numbers: all that the task states, or those with boxes where these are others."""
+    listed = {box.frame for _, _, track in task.tracks for box in track if not box.outside}
+    if task.frames is not None and listed <= set(task.frames):
+        return list(task.frames)
+    if task.frames is not None:
+        plain.notes.append(f"{path} has boxes outside the frames it states ({task.frames}); only the frames with "
+                           "boxes are taken as labelled")
+    return sorted(listed)
 
 
 def _find_video(path, task, folder):

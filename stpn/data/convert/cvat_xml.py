@@ -48,9 +48,11 @@ def read_task(path):
         return _task(ElementTree.parse(path).getroot(), path)
     except FileNotFoundError:
         raise FileNotFoundError(f"annotation file not found: {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected an XML file in the format CVAT for video 1.1") from None
     except KeyError as error:
         raise InputError(f"{path}: a track or box without {error.args[0]}=...; expected CVAT for video 1.1") from None
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {error}; expected CVAT for video 1.1") from error
@@ -60,15 +62,23 @@ def _task(root, path):
     if root.tag != "annotations" or root.find("image") is not None or root.find("meta/project") is not None:
         raise InputError(f"{path} is not one task in the format CVAT for video 1.1; in CVAT, export the task (not the "
                          "project) in that format")
-    tracks = [(int(track.get("id", i)), track.attrib["label"],
-               sorted(map(_box, track.iterfind("box")), key=lambda box: box.frame))
-              for i, track in enumerate(root.iterfind("track"))]
+    tracks = [_track(track, i) for i, track in enumerate(root.iterfind("track"))]
     shapes = Counter(shape.tag for track in root.iterfind("track") for shape in track
                      if shape.tag in _SHAPES and shape.get("outside") != "1")
     meta = [found for found in map(root.find, ("meta/task", "meta/job", "meta")) if found is not None]
     return Task(labels=_labels(root, tracks), source=_first(meta, "source") or "", size=_size(meta),
                 frames=_frames(meta), tracks=tracks, others=dict(shapes),
                 rotated=sum(float(box.get("rotation", 0)) != 0 for box in root.iterfind("track/box")))
+
+
+def _track(element, number):
+    """-> (track id, label, [TrackBox in order of their frames]). number: position in the file, the id where none is."""
+    track_id = int(element.get("id", number))
+    boxes = [_box(box) for box in element.iterfind("box")]
+    for i, box in enumerate(boxes, 1):
+        if box.frame < 0:
+            raise ValueError(f"box {i} of track {track_id} is in frame {box.frame}; frames count from 0")
+    return track_id, element.attrib["label"], sorted(boxes, key=lambda box: box.frame)
 
 
 def _first(elements, tag):
@@ -93,7 +103,10 @@ def _frames(meta):
         step = re.fullmatch(r"step\s*=\s*([1-9]\d*)", (_first(meta, "frame_filter") or "step=1").strip())
         if step is None:
             raise ValueError(f"frame_filter is {_first(meta, 'frame_filter')!r}; expected step=N")
-        return range(int(_first(meta, "start_frame") or 0), int(stop) + 1, int(step.group(1)))
+        start = int(_first(meta, "start_frame") or 0)
+        if start < 0:
+            raise ValueError(f"start_frame is {start}; frames count from 0")
+        return range(start, int(stop) + 1, int(step.group(1)))
     return None if count is None else range(int(count))
 
 

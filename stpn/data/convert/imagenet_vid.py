@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ..datasets import frame_xml, image_sets
 from ..datasets.imagenet_vid import read_classes, read_list
-from .converting import PlainSet, frame_numbers, relative
+from .converting import PlainSet, chosen, relative
+from .frames import frame_numbers
 
 
 def convert_imagenet_vid(root, name, output, *, classes=None):
@@ -18,7 +19,7 @@ def convert_imagenet_vid(root, name, output, *, classes=None):
     path, text = read_list(root, (name,))
     frames = image_sets.read_frames(text, path, root / "Data" / "VID")
     table = read_classes(root)
-    plain = PlainSet(classes or table.values())
+    plain = PlainSet(chosen(classes, table.values()))
     frames.sort(key=lambda frame: frame.image_id)
     for video_id, listed in _by_video(frames).items():
         _add_video(plain, root, video_id, listed, table, output)

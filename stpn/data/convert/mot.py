@@ -12,7 +12,9 @@ import configparser
 from pathlib import Path
 
 from ...errors import InputError
-from .converting import PlainSet, frame_numbers, relative
+from ..text_file import read_text
+from .converting import PlainSet, chosen, relative
+from .frames import frame_numbers, length_on_disk
 
 # The numbers of MOT16, MOT17 and MOT20.
 CLASSES = ("pedestrian", "person on vehicle", "car", "bicycle", "motorbike", "non motorized vehicle", "static person",
@@ -31,7 +33,8 @@ def convert_mot(sequences, output, *, classes=None, video=None, origin=1):
     sequences = [Path(folder) for folder in sequences]
     if video is not None and len(sequences) != 1:
         raise InputError(f"one video file for {len(sequences)} sequences; convert them one by one")
-    plain = PlainSet(classes or _read_labels(sequences[0]) or CLASSES[:1])
+    labels = dict.fromkeys(name for folder in sequences for name in _read_labels(folder) or CLASSES)
+    plain = PlainSet(chosen(classes, labels) if classes else _read_labels(sequences[0]) or CLASSES[:1])
     for folder in sequences:
         _add_sequence(plain, folder, video, output, origin)
     return plain
@@ -44,20 +47,33 @@ def _add_sequence(plain, folder, video, output, origin):
     rows = _read_rows(folder / "gt" / "gt.txt")
     positions = _positions(folder, pictures, info, rows, video)
     size = (int(info["imwidth"]), int(info["imheight"])) if {"imwidth", "imheight"} <= info.keys() else None
-    video_id = plain.add_video(relative(video or pictures, output), size=size)
+    length = length_on_disk(video or pictures) or (None if video else len(positions))
+    if length is not None and len(positions) > length:
+        raise InputError(f"{folder} has {len(positions)} frames (seqLength in seqinfo.ini, or the last in gt.txt), but "
+                         f"{video} has {length}; name the right video file, or correct seqLength")
+    video_id = plain.add_video(relative(video or pictures, output), size=size, length=length)
     images = {number: plain.add_frame(video_id, position) for number, position in positions.items()}
-    for place, (frame, track, left, top, width, height, consider, label) in rows:
-        if frame not in images:
-            plain.dropped["boxes in frames that have no picture"] += 1
-            continue
-        if not consider:
-            plain.dropped["boxes whose consider flag is 0"] += 1
-            continue
+    for place, frame, track, corners, label in _considered(plain, rows, images):
         if not 1 <= label <= len(names):
             raise InputError(f"{place}: class {label}; expected 1..{len(names)} ({', '.join(names)})")
-        x, y = left - origin, top - origin
-        plain.add_box(images[frame], names[label - 1], (x, y, x + width, y + height),
-                      track=track if track >= 0 else None)
+        plain.add_box(images[frame], names[label - 1], [corner - origin for corner in corners], track=track)
+
+
+def _considered(plain, rows, frames):
+    """Yield (place, frame, track or None, corners as numbered in the file, class number) of the rows to take over."""
+    seen = {}
+    for place, (frame, track, left, top, width, height, consider, label) in rows:
+        if frame not in frames:
+            plain.dropped["boxes in frames that have no picture"] += 1
+            continue
+        if not consider > 0:
+            plain.dropped["boxes whose consider flag is 0"] += 1
+            continue
+        track = track if track >= 0 else None
+        if track is not None and seen.setdefault((frame, track), place) != place:
+            raise InputError(f"{place}: track {track} has a box in frame {frame} already ({seen[frame, track]}); take "
+                             "one of them out, or give it another track id")
+        yield place, frame, track, (left, top, left + width, top + height), label
 
 
 def _positions(folder, pictures, info, rows, video):
@@ -90,13 +106,14 @@ def _read_labels(folder):
     path = folder / "gt" / "labels.txt"
     if not path.is_file():
         return []
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = read_text(path, expected="the names of the classes, one a line").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _read_rows(path):
     """-> list of (place, (frame, track, left, top, width, height, consider flag, class number))."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, expected="MOTChallenge's ground truth").splitlines()
     except FileNotFoundError:
         raise FileNotFoundError(f"ground truth not found: {path}; MOTChallenge's test sequences have none") from None
     return [(f"{path}:{number}", _row(line, f"{path}:{number}"))
@@ -104,11 +121,16 @@ def _read_rows(path):
 
 
 def _row(line, place):
+    """The consider flag is a confidence in some exports: all above 0 counts as considered."""
     try:
         values = [float(value) for value in line.split(",")]
-        frame, track, consider = (int(values[i]) for i in (0, 1, 6))
-        label = int(values[7]) if len(values) in (8, 9) else 1
-        return frame, track, *values[2:6], consider, label
-    except (ValueError, IndexError, OverflowError):
+        label = values[7] if len(values) in (8, 9) else 1.0
+        whole = {"frame": values[0], "track": values[1], "class": label}
+        consider = values[6]
+    except (ValueError, IndexError):
         raise InputError(f"{place}: {line[:80]!r}; expected frame, track, left, top, width, height, consider "
                          "flag, class, visibility, separated by commas") from None
+    for name, value in whole.items():
+        if not value.is_integer():
+            raise InputError(f"{place}: {name} {value:g}; expected a whole number")
+    return int(values[0]), int(values[1]), *values[2:6], consider, int(label)

@@ -3,6 +3,7 @@
     <root>/Data/DET/<picture>.JPEG   <root>/Annotations/DET/<picture>.xml   DET_train_30classes.txt
 """
 
+from ..text_file import read_text
 from . import annotation_cache, frame_xml, image_sets
 from .imagenet_vid import CLASSES, make_dicts
 
@@ -16,7 +17,7 @@ def load_imagenet_det(root, lists, *, video_index):
     path = image_sets.find_list(root, lists)
     if path is None:
         raise image_sets.missing_list(root, lists)
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path, expected="a list, one picture a line")
     frames = [image_sets.ListedFrame(f"DET/{fields[0]}", 0, 1, number)
               for number, (_, fields) in enumerate(image_sets.split_lines(text, path, (1, 2)), 1)]
     for frame in frames:

@@ -14,6 +14,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from ...errors import InputError
+from ..text_file import read_text
 from . import annotation_cache, frame_xml, image_sets, key_frames
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def read_list(root, lists):
     """-> (path, text) of the first list found; the 15-frame list is generated where it is wanted but missing."""
     path = image_sets.find_list(root, lists)
     if path is not None:
-        return path, path.read_text(encoding="utf-8-sig")
+        return path, read_text(path, expected="a list, one frame or video a line")
     if key_frames.LIST in lists:
         return root / "ImageSets" / "VID" / f"{key_frames.LIST}.txt", key_frames.fifteen_frame_list(root)
     raise image_sets.missing_list(root, lists)

@@ -3,6 +3,7 @@
 import logging
 import os
 
+from ..text_file import read_text
 from .frame_xml import README
 from .image_sets import EXTENSIONS, count_frames, find_list, missing_list, split_lines
 
@@ -37,7 +38,7 @@ def fifteen_frame_list(root):
 
 
 def _listed_lengths(path, root):
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path, expected="a list, one video a line")
     lines = split_lines(text, path, (1, 2, 4))
     return {fields[0]: int(fields[3]) if len(fields) == 4 else count_frames(root / "Data" / "VID" / fields[0])
             for _, fields in lines}

@@ -11,6 +11,7 @@ What stands after a semicolon is optional. See datasets/README.md.
 import json
 import logging
 import os
+import shlex
 from pathlib import Path
 
 from detectron2.structures import BoxMode
@@ -81,7 +82,7 @@ def write_video_json(path, *, categories, videos, images, annotations):
     problems += [Problem(f"annotations[{i}].bbox", f"is {row['bbox']}; expected finite numbers", "box")
                  for i, row in enumerate(annotations if not problems else ()) if not is_finite(row["bbox"])]
     if problems:
-        raise InputError(f"not written: {_refusal(path, problems, None)}")
+        raise InputError(f"not written: {_first_of(path, problems)}")
     tables = (f'"{table}": [' + ",".join(f"\n {_line(row)}" for row in content[table]) + "]" for table in TABLES)
     text = "{" + ",\n".join(tables) + "}\n"
     with atomic_path(path) as part:
@@ -94,10 +95,14 @@ def _line(row):
 
 
 def _refusal(path, problems, name):
+    return (f"{_first_of(path, problems)}; "
+            f"list all with datasets/check.py {shlex.quote(name) if name else 'NAME'}")
+
+
+def _first_of(path, problems):
     first = problems[0]
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return (f"{path}: {first.where}{' ' if first.where else ''}{first.message}{more}; "
-            f"list all with datasets/check.py {name or 'NAME'}")
+    return f"{path}: {first.where}{' ' if first.where else ''}{first.message}{more}"
 
 
 def _inspect(path):

@@ -1,6 +1,8 @@
 """The videos that a file of the plain format names: found, counted and measured, each with what is wrong."""
 
+import itertools
 import os
+import re
 from dataclasses import dataclass, field
 
 from ...errors import InputError
@@ -30,7 +32,7 @@ def find_video(video, images, root, *, where):
     path = os.path.join(root, video["file_name"])
     try:
         if os.path.isdir(path):
-            found, problems = _folder(path, images, root)
+            found, problems = _folder(path, video, images, root, where)
         elif os.path.isfile(path):
             found, problems = VideoOnDisk(path, *([path], 1) if is_image(path) else (None, file_facts(path).length)), []
         else:
@@ -43,7 +45,7 @@ def find_video(video, images, root, *, where):
     return (None if any(problem.fatal for problem in problems) else found), problems
 
 
-def _folder(path, images, root):
+def _folder(path, video, images, root, where):
     """Frames are the folder's pictures in natural order. Labelled ones that are not there keep their place, so
     that the others keep their numbers."""
     on_disk, problems = _pictures_in(path), []
@@ -64,7 +66,30 @@ def _folder(path, images, root):
                                     "folder in natural order, counted from 0", "structure"))
         if name not in on_disk:
             problems.append(Problem(f"{place}.file_name", f"image not found: {name}", "missing picture", fatal=False))
+    hole = _hole(frames) if "length" not in video and len(named) < len(images) else None
+    if hole:
+        before, after = map(os.path.basename, hole)
+        text = (f"{path} has nothing between {before} and {after}: if pictures are missing, the labels behind them "
+                "would go to other frames; add them, give each image its file_name, or say by the video's length "
+                f"{len(frames)} that all are there")
+        problems.append(Problem(f"{where}.file_name", text, "missing picture"))
     return VideoOnDisk(path, frames, len(frames)), problems
+
+
+def _hole(frames):
+    """frames: paths in natural order. -> the two beside the first gap in their numbers, None when there is none or
+    the names do not count: in steps of one size (every fifth frame, say), with gaps of several steps."""
+    parts = [re.split(r"([0-9]+)", os.path.splitext(os.path.basename(frame))[0].lower()) for frame in frames]
+    columns = list(zip(*parts)) if len(set(map(len, parts))) == 1 else []
+    varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    if len(varying) != 1 or varying[0] % 2 == 0:
+        return None
+    numbers = [int(number) for number in columns[varying[0]]]
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    step = min(steps)
+    if step < 1 or any(size % step for size in steps):
+        return None
+    return next(((frames[i], frames[i + 1]) for i, size in enumerate(steps) if size > step), None)
 
 
 def _pictures_in(path):
@@ -88,7 +113,7 @@ def _check_length(found, video, images, where):
     stated = video.get("length", found.length)
     if stated != found.length:
         yield Problem(f"{where}.length", f"is {stated}, but {found.path} has {found.length} frames; add what is "
-                      "missing, or correct or leave out the length", "structure")
+                      "missing, or correct the length", "structure")
         return
     for place, image in images.items():
         if image["frame_index"] >= found.length:

@@ -3,9 +3,11 @@
 import difflib
 import hashlib
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub
 import timm
 from torch import nn
 
@@ -83,12 +85,12 @@ def _from_timm(name):
     if model not in known:
         near = difflib.get_close_matches(model, known, 3, 0.3)
         raise InputError(f"{name}: timm {timm.__version__} has no Swin of that name; nearest: {', '.join(near)}")
+    _check_reachable(name, timm.get_pretrained_cfg(model))
     try:
         # Windows and shifts as in detectors, whatever the size of the map: see convert_checks.
         module = timm.create_model(model, pretrained=True, always_partition=True).eval()
     except Exception as error:  # timm, its hub and the network fail in many ways
-        raise InputError(f"{name}: timm could not get these weights ({type(error).__name__}: {_first_line(error)}); "
-                         "it needs a network, or fetch the file elsewhere and give its path as SOURCE") from None
+        raise _not_got(name, f"{type(error).__name__}: {_first_line(error)}") from None
     weights = {key: value.detach() for key, value in module.state_dict().items()}
     check_finite(weights, name)
     digest = hashlib.sha256()
@@ -96,6 +98,28 @@ def _from_timm(name):
         digest.update(key.encode())
         digest.update(value.contiguous().numpy().tobytes())
     return Source(name, find_kind(weights), weights, digest.hexdigest(), module=module)
+
+
+def _check_reachable(name, wanted):
+    """One question to timm's hub, unless the weights are here already. The hub's own download asks for most of a
+    minute, with a line on the terminal each time, and cannot be told to ask less."""
+    files = "model.safetensors", "pytorch_model.bin"
+    if not wanted or not wanted.hf_hub_id:
+        return
+    if any(isinstance(huggingface_hub.try_to_load_from_cache(wanted.hf_hub_id, file), str) for file in files):
+        return
+    try:
+        huggingface_hub.file_exists(wanted.hf_hub_id, files[0])
+    except Exception as error:  # of several network libraries
+        # An answer, even "not found" or "forbidden", comes over a network: timm will say what it makes of it.
+        if getattr(getattr(error, "response", None), "status_code", 500) >= 500:
+            reason = f"they are not in its cache, and its hub does not answer, {type(error).__name__}"
+            raise _not_got(name, reason) from None
+
+
+def _not_got(name, reason):
+    return InputError(f"{name}: timm could not get these weights ({reason}); it needs a network, or fetch the file "
+                      "elsewhere and give its path as SOURCE")
 
 
 def _file_digest(path):
@@ -107,4 +131,4 @@ def _file_digest(path):
 
 
 def _first_line(error):
-    return (str(error).strip() or "no reason given").splitlines()[0][:150]
+    return textwrap.shorten((str(error).strip() or "no reason given").splitlines()[0], 150, placeholder=" ...")

@@ -1,0 +1,101 @@
+"""What a run needs of its data sets together, checked before its first iteration: one class table, and test sets that
+evaluation can use."""
+
+import logging
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..errors import InputError
+from .builtin import ensure_registered, known_classes
+from .missing import refuse_missing_frames
+
+logger = logging.getLogger(__name__)
+
+
+def check_data_sets(cfg, *, training):
+    """Load DATASETS.TEST; InputError for what would end the run only after training, or give figures of other classes.
+
+    All sets must have one class table, of MODEL.ROI_HEADS.NUM_CLASSES names; every frame of the test sets must be
+    there, and none may hold a crowd region. training: DATASETS.TRAIN has been loaded. Otherwise its classes are read
+    where that is cheap, and count if they are as many as the model's: whoever evaluates need not name it.
+    """
+    ensure_registered(cfg.DATASETS.TEST)
+    for name in cfg.DATASETS.TEST:
+        _check_test_set(name)
+    tables = loaded_classes(cfg.DATASETS.TRAIN) if training else _trained_on(cfg)
+    advice = "" if training else ", or name in DATASETS.TRAIN the sets that the model was trained on"
+    tables |= loaded_classes(cfg.DATASETS.TEST)
+    refuse_different_classes(tables, advice=advice)
+    for name, classes in tables.items():
+        _check_count(name, classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES, training=training)
+
+
+def loaded_classes(names):
+    """-> {name of a loaded data set: its class names in order, None where it states none}."""
+    return {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
+
+
+def refuse_different_classes(tables, *, advice=""):
+    """tables: {data set: class names}. InputError if any differs from the first; advice is added to its end."""
+    (first, expected), *others = tables.items() or [(None, None)]
+    for name, classes in others:
+        if classes != expected:
+            raise InputError(f"{first} and {name} have different class tables ({_difference(expected, classes)}); all "
+                             "sets of a run need the same classes in the same order, which in a JSON file is that of "
+                             f"the category ids: correct one of them{advice}")
+
+
+def _difference(first, second):
+    if first is None or second is None:
+        return "one of them states no class names"
+    only = [f"only the {which} has {_some([c for c in ours if c not in theirs])}"
+            for which, ours, theirs in (("first", first, second), ("second", second, first)) if set(ours) - set(theirs)]
+    if only or len(first) != len(second):
+        return ", ".join(only) or f"{len(first)} and {len(second)} classes"
+    i = next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b)
+    return f"the same names in another order: class {i} is {first[i]!r} in the first, {second[i]!r} in the second"
+
+
+def _check_count(name, classes, expected, *, training):
+    if classes is None:
+        logger.warning("%s states no class names: whether it has MODEL.ROI_HEADS.NUM_CLASSES %d is not known", name,
+                       expected)
+    elif len(classes) != expected:
+        weights = "" if training else " and weights of a model that was trained for them"
+        raise InputError(f"{name} has {len(classes)} classes ({_some(classes)}), but MODEL.ROI_HEADS.NUM_CLASSES is "
+                         f"{expected}; give MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}{weights}")
+
+
+def _some(names, limit=5):
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _trained_on(cfg):
+    """-> {set of DATASETS.TRAIN: class names} as far as they can be those of the model that is evaluated."""
+    tables = {}
+    for name in cfg.DATASETS.TRAIN:
+        try:
+            classes = known_classes(name)
+        except (InputError, OSError) as error:
+            logger.debug("%s", error)
+            classes = None
+        if classes is not None and len(classes) == cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+            tables[name] = list(classes)
+        else:
+            why = "cannot be read" if classes is None else f"are {len(classes)}, so that the model has others"
+            logger.info("whether the model's classes are those of DATASETS.TEST, in this order, is not checked with %s "
+                        "of DATASETS.TRAIN: its classes %s", name, why)
+    return tables
+
+
+def _check_test_set(name):
+    video_index = MetadataCatalog.get(name).get("video_index")
+    if video_index is None:
+        raise InputError(f"{name} has no videos: still pictures can be in DATASETS.TRAIN, not in DATASETS.TEST; take "
+                         "it out")
+    dicts = DatasetCatalog.get(name)  # fills video_index
+    refuse_missing_frames(video_index, name)
+    for sample in dicts:
+        if any(annotation.get("iscrowd", 0) for annotation in sample["annotations"]):
+            raise InputError(f"{name}: {sample['file_name']} (image id {sample['image_id']}) has a crowd region "
+                             "(iscrowd 1), which evaluation does not know; remove it or mark it as an ordinary box")
