@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_output_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_next_command_finds_the_set_wherever_it_was_written(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "elsewhere"))
     assert converting.next_command(tmp_path / "my set" / "a.json") == (
-        f"DETECTRON2_DATASETS={tmp_path} python datasets/check.py 'my set/a'")
+        f"DETECTRON2_DATASETS={shlex.quote(str(tmp_path))} python datasets/check.py 'my set/a'")
 
 
 def test_video_is_named_relative_to_the_json_also_through_links(tmp_path):
