@@ -118,6 +118,7 @@ def test_shuffled_records_of_another_program_give_the_same_figures(results, eval
     names = ("image_id", "category_id", "bbox", "score")
     plain = [{**{name: r[name] for name in names}, "category_id": r["category_id"] + 1} for r in records[::-1]]
     (tmp_path / "vid_detections.json").write_text(json.dumps(plain))
+    assert evaluate(*arguments(tmp_path)) == 2  # from 0 or from 1: not guessed
     assert evaluate(*arguments(tmp_path, "--output", tmp_path / "out", "--category-ids", "one-based")) == 0
     assert (tmp_path / "out/vid_metrics.json").read_bytes() == (results["mega"] / "vid_metrics.json").read_bytes()
 
@@ -178,7 +179,7 @@ def test_ids_that_may_mean_two_things_are_not_guessed(toy, evaluate, tmp_path, c
     command = ("--results", results, "--dataset", "ids_from_1/val")
     assert evaluate(*command) == 2
     assert "record 0: has no video_id" in (err := capsys.readouterr().err)
-    assert "ids of its own (1..3): say with --category-ids whether the file has those (original)" in err
+    assert "from 1 (one-based), or the data set's own 1..3 (original)" in err
     assert evaluate(*command, "--category-ids", "contiguous") == 0  # said, not guessed
     assert evaluate(*command, "--category-ids", "original", "--output", tmp_path) == 0
     figures = json.loads((tmp_path / "vid_metrics.json").read_text())["results_percent"]["bbox"]

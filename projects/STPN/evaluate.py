@@ -6,8 +6,8 @@
 
 FILE is what train_net.py leaves in OUTPUT_DIR/inference/<data set>/ (the figures are those it printed, to the last
 bit), or the COCO results of another program: a JSON list of {"image_id", "category_id", "bbox": [x, y, w, h], "score"},
-boxes in pixels of the original image. What category_id means in such a file has to be said with --category-ids if the
-data set has ids of its own; a file made for another data set with the same image ids cannot be recognised.
+boxes in pixels of the original image. What category_id means in such a file has to be said with --category-ids; a
+file made for another data set with the same image ids cannot be recognised.
 
 Exit codes: 0 done, 2 bad input or usage.
 """
@@ -34,8 +34,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", required=True, metavar="NAME", help="the data set they were made for")
     parser.add_argument("--category-ids", choices=CATEGORY_IDS,
                         help="what category_id is: the class number from 0 (contiguous: train_net.py writes it) or "
-                             "from 1 (one-based), or the id in the annotation file (original). Default: contiguous, "
-                             "but asked for if another program's file and a data set with own ids leave it open")
+                             "from 1 (one-based), or the id in the annotation file (original); needed for another "
+                             "program's file")
     parser.add_argument("--motion-convention", choices=sorted(CONVENTIONS), default="mega",
                         help="of AP50 by motion (default mega)")
     parser.add_argument("--motion-table", metavar="FILE|none",

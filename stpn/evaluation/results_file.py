@@ -57,19 +57,18 @@ def class_numbers(scheme, metadata, *, num_classes):
     return {c + (scheme == "one-based"): c for c in range(num_classes)}
 
 
-def doubt_about_ids(metadata, *, num_classes):
-    """-> "", or what to ask a user who has not said what the ids of another program's file mean: where a data set
-    has ids of its own, those may lie in the range of the class numbers and mean other classes."""
+def doubt_about_ids(metadata):
+    """-> what to ask a user who has not said what the ids of another program's file mean: class numbers from 0, from
+    1 and the data set's own ids overlap, and the figures of the wrong classes would come out."""
     known = dict(metadata.get("thing_dataset_id_to_contiguous_id") or {})
-    if not known or known == {c: c for c in range(num_classes)}:
-        return ""
-    return (f"{metadata.name} has category ids of its own ({min(known)}..{max(known)}): say with --category-ids "
-            f"whether the file has those (original), class numbers from 0 (contiguous) or from 1 (one-based)")
+    own = f", or the data set's own {min(known)}..{max(known)} (original)" if known else ""
+    return ("say with --category-ids whether the ids of the file are class numbers from 0 (contiguous), from 1 "
+            f"(one-based){own}")
 
 
 def read_detections(path, frames, *, classes, doubt=""):
     """path: a COCO results file, records in any order; frames: LabelledFrames; classes: {category id: class number}.
-    doubt: see doubt_about_ids; if given, records without our video_id are refused with it.
+    doubt: see doubt_about_ids; unless empty, records without our video_id are refused with it.
     -> Detections in the order of merge, float32. Raises InputError with the number of the first record that cannot
     be used (row 49 of the reliability table): unknown frame or category, wrong type, not finite, negative width or
     height, repeated. Records without video_id whose ids this set has, too, cannot be known to be of another set."""

@@ -76,11 +76,11 @@ class ImageNetVIDEvaluator(DatasetEvaluator):
 
     def evaluate_file(self, path, *, category_ids=None):
         """The figures of saved results (results_file.py), equal bit by bit to those of the run that wrote them.
-        category_ids: what the ids in the file mean, see class_numbers; None: contiguous, if that is beyond doubt."""
+        category_ids: what the ids in the file mean, see class_numbers; None: contiguous, for files of ours alone."""
         frames, truth = self._truth()
         count = len(self._classes)
         classes = class_numbers(category_ids or "contiguous", self._metadata, num_classes=count)
-        doubt = "" if category_ids else doubt_about_ids(self._metadata, num_classes=count)
+        doubt = "" if category_ids else doubt_about_ids(self._metadata)
         detections = read_detections(path, frames, classes=classes, doubt=doubt)
         logger.info(f"{path}: category ids taken as {category_ids or 'contiguous'} ({min(classes)}..{max(classes)})")
         warn_of_oddities(path, detections, frames)
