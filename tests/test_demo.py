@@ -1,6 +1,5 @@
 """demo.py from command line to files and exit code, with a detector that needs no weights."""
 
-import importlib.util
 import json
 import runpy
 import signal
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from load_script import load_script
 from PIL import Image
 
 from stpn.engine.predictor import VideoPredictor
@@ -57,9 +57,7 @@ class CentreModel:
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
     """demo(*arguments) -> exit code; without --output the results go to tmp_path/out."""
-    spec = importlib.util.spec_from_file_location("stpn_demo_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(SCRIPT)
     monkeypatch.setattr(
         script,
         "VideoPredictor",

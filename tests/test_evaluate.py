@@ -1,6 +1,5 @@
 """evaluate.py from command line to figures: those that the evaluator printed and wrote when it had the model."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.logger import setup_logger
+from load_script import load_script
 from PIL import Image
 from plain_sets import pictures, write_folder, write_json
 
@@ -36,9 +36,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("stpn_evaluate_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(SCRIPT)
     return module
 
 

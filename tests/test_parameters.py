@@ -1,10 +1,10 @@
 """Numbers of parameters at full size: those counted on the published modules, and every configuration by formula."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
+from load_script import load_script
 
 from stpn.prompting.predictor import PROMPT_PREDICTOR_REGISTRY
 
@@ -17,9 +17,7 @@ SELSA = 8_396_800
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("stpn_config_table", ROOT / "projects/STPN/config_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(ROOT / "projects/STPN/config_table.py")
     return module
 
 

@@ -1,6 +1,5 @@
 """train_net.py, as typed, on a user's own videos: one video file and one folder of pictures."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import defaults
+from load_script import load_script
 from own_logging import own_logging
 from plain_sets import LOSSLESS, changed, content, pictures, write_file, write_folder, write_json
 
@@ -66,9 +66,7 @@ def sets(tmp_path, monkeypatch):
 
 def run(output, name, *options, flags=(), test="()"):
     """train_net.py -> exit code."""
-    spec = importlib.util.spec_from_file_location("plain_train_net", ROOT / "projects" / "STPN" / "train_net.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(ROOT / "projects" / "STPN" / "train_net.py")
     script.Trainer = RecordingTrainer
     arguments = ["--config-file", CONFIG, *flags, *TINY, "OUTPUT_DIR", str(output), "DATASETS.TRAIN", f"('{name}',)",
                  "DATASETS.TEST", test, *map(str, options)]  # fmt: skip

@@ -1,6 +1,5 @@
 """datasets/check.py and what it stands on: a planted problem is found once, with its place; counts are right."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from load_script import load_script
 from PIL import Image
 
 from stpn.data.check import contact_sheet, sheet_font
@@ -42,9 +42,7 @@ def by_kind(result):
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """run(data folder, *arguments) -> exit code; the results go to tmp_path/out."""
-    spec = importlib.util.spec_from_file_location("stpn_check_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(SCRIPT)
 
     def call(folder, *arguments):
         monkeypatch.setenv("DETECTRON2_DATASETS", str(folder))

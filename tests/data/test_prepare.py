@@ -1,7 +1,6 @@
 """datasets/prepare_*.py: hand-written sources with known answers, and round trips."""
 
 import argparse
-import importlib.util
 import json
 import os
 import shlex
@@ -14,6 +13,7 @@ import plain_sets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from load_script import load_script
 from PIL import Image
 
 from stpn.data.builtin import ensure_registered
@@ -57,9 +57,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
 
     def call(name, *arguments):
-        spec = importlib.util.spec_from_file_location(f"stpn_{name}", ROOT / "datasets" / f"{name}.py")
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
+        script = load_script(ROOT / "datasets" / f"{name}.py")
         with pytest.raises(SystemExit) as ended:
             run_script(lambda: script.main([*map(str, arguments)]))
         return ended.value.code

@@ -1,7 +1,6 @@
 """convert_weights.py on encoders: every source's own names and shapes, random weights, the source's own module."""
 
 import hashlib
-import importlib.util
 import logging
 import os
 import pickle
@@ -17,6 +16,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from detectron2.modeling.backbone.swin import SwinTransformer
+from load_script import load_script
 
 from stpn.encoders import PromptedSwin
 from stpn.engine.checkpoint import load_weights
@@ -33,9 +33,7 @@ SWIN_T = {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24), 
 def convert(tmp_path, capsys):
     """convert(source, *options, sizes=TINY) -> (exit code, output text). Writes tmp_path/ours.safetensors."""
     path = ROOT / "projects" / "STPN" / "convert_weights.py"
-    spec = importlib.util.spec_from_file_location("stpn_convert_script", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(path)
 
     def run(source, *options, sizes=TINY, output="ours.safetensors"):
         if isinstance(source, dict):

@@ -4,7 +4,6 @@ The rewrite follows the public definitions (Swin, VPT's prepended prompts, FPN, 
 source's own names, order of channels and box stds. Sizes are tiny, names and shapes are the source's.
 """
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import safetensors
 import torch
 import torch.nn.functional as F
+from load_script import load_script
 
 from stpn.data.datasets.imagenet_vid import CLASSES as IMAGENET_VID
 from stpn.engine.checkpoint import load_weights, read_checkpoint
@@ -313,9 +313,7 @@ def detect(w, image, stds, *, selsa=False):
 def convert(tmp_path, capsys):
     """convert(weights or file content, overrides, *options) -> (exit code, output text, file)."""
     path = ROOT / "projects" / "STPN" / "convert_weights.py"
-    spec = importlib.util.spec_from_file_location("stpn_convert_script", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(path)
 
     def run(source, overrides, *options):
         file, output = tmp_path / "source.pth", tmp_path / "ours.safetensors"
