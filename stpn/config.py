@@ -10,11 +10,21 @@ def add_stpn_config(cfg):
     baseline: the same network, data and schedule without support frames and prompts.
     """
     _add_model(cfg)
+    _add_mask2former(cfg)
     _add_input(cfg)
     _add_data(cfg)
     _add_solver(cfg)
     # Which ImageNet VID convention the slow / medium / fast AP50 follow: "mega" or "fgfa".
     cfg.TEST.MOTION_CONVENTION = "mega"
+    # Video instance segmentation.
+    cfg.TEST.MAX_TRACKS = 10  # results of a video, pairs of a track and a class
+    cfg.TEST.WINDOW_SIZE = 1  # frames that pass the network together; more is faster on a GPU, never different
+
+
+def class_count(cfg):
+    """-> (key, value) of the number of classes that the model of cfg tells apart."""
+    node = "SEM_SEG_HEAD" if cfg.MODEL.META_ARCHITECTURE == "VideoInstanceSegmenter" else "ROI_HEADS"
+    return f"MODEL.{node}.NUM_CLASSES", cfg.MODEL[node].NUM_CLASSES
 
 
 def _add_model(cfg):
@@ -45,6 +55,26 @@ def _add_model(cfg):
     # How a prompt passes a patch merging: "vpt" (as a 2x2 patch of equal pixels) or "released" (the
     # channel order of the authors' checkpoints).
     cfg.MODEL.SWIN.PROMPT_MERGE = "vpt"
+
+
+def _add_mask2former(cfg):
+    """Mask2Former's own keys, as far as they act here; detectron2 has MODEL.SEM_SEG_HEAD already."""
+    cfg.MODEL.SEM_SEG_HEAD.MASK_DIM = 256
+    cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 6
+    cfg.MODEL.MASK_FORMER = CN()
+    cfg.MODEL.MASK_FORMER.CLASS_WEIGHT = 2.0
+    cfg.MODEL.MASK_FORMER.MASK_WEIGHT = 5.0
+    cfg.MODEL.MASK_FORMER.DICE_WEIGHT = 5.0
+    cfg.MODEL.MASK_FORMER.NO_OBJECT_WEIGHT = 0.1
+    cfg.MODEL.MASK_FORMER.DEC_LAYERS = 10  # 9 layers and the supervised queries before the first
+    cfg.MODEL.MASK_FORMER.HIDDEN_DIM = 256
+    cfg.MODEL.MASK_FORMER.NHEADS = 8
+    cfg.MODEL.MASK_FORMER.DIM_FEEDFORWARD = 2048  # of the decoder; the pixel decoder's is 1024
+    cfg.MODEL.MASK_FORMER.DROPOUT = 0.0  # of the pixel decoder
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 100
+    cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 12544
+    cfg.MODEL.MASK_FORMER.OVERSAMPLE_RATIO = 3.0
+    cfg.MODEL.MASK_FORMER.IMPORTANCE_SAMPLE_RATIO = 0.75
 
 
 def _add_input(cfg):
@@ -83,4 +113,4 @@ def _add_solver(cfg):
     cfg.SOLVER.PREDICTOR_MULTIPLIER = 1.0  # learning rate of prompt_predictor.* relative to BASE_LR
     cfg.SOLVER.WEIGHT_DECAY = 0.05
     cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0
-    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # of position tables
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0  # of position tables and nn.Embedding

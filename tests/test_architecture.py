@@ -12,7 +12,7 @@ ALLOWED = {
     "encoders": set(),
     "heads": set(),
     "meta_arch": {"prompting", "encoders", "heads"},
-    "data": {"prompting.sampling", "prompting", "errors"},
+    "data": {"prompting.sampling", "prompting", "errors", "config"},
     "evaluation": {"data", "errors"},
     "engine": {"data", "evaluation", "meta_arch", "prompting", "errors", "config"},
     "errors": set(),

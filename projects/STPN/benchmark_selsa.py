@@ -80,7 +80,7 @@ class KnownVideo:
         return join_support([self.heads.box_head.support(pooled) for pooled in self.pooled[1:]])
 
     def from_maps(self):
-        parts, images = [], self.model._images([self.items[0]["image"]])
+        parts, images = [], self.model.images([self.items[0]["image"]])
         for features in self.maps:
             proposals, _ = self.model.proposal_generator(images, features)
             parts += self.heads.embed(features, proposals)

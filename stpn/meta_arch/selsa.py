@@ -57,7 +57,7 @@ class SelsaDetector(VideoObjectDetector):
             return super().forward(batched_inputs)
         targets = [x["instances"].to(self.device) for x in batched_inputs]
         clips = self._frames_to_detect(batched_inputs)
-        prompts = self._training_prompts(batched_inputs)  # stage 1
+        prompts = self.training_prompts(batched_inputs)  # stage 1
         prompts = prompts and [p.repeat_interleave(clips.shape[1], 0) for p in prompts]
         features = self.neck(self.backbone(clips.flatten(0, 1), prompts=prompts))  # stage 2
         features = {name: f.unflatten(0, clips.shape[:2]) for name, f in features.items()}
@@ -71,7 +71,7 @@ class SelsaDetector(VideoObjectDetector):
     def stream(self, frames, sampler=None):
         """As VideoObjectDetector.stream; sampler: of the prompts, and SELSA's frames follow its policy."""
         *_, selsa = self.support_samplers(sampler)
-        frames = self._prompted(frames, sampler)
+        frames = self.prompted(frames, sampler)
         for t, (item, prompts), support in support_stream(frames, selsa, self._embed_proposals, join_support):
             yield t, item, self.detect(item, prompts, support)
 
@@ -89,7 +89,7 @@ class SelsaDetector(VideoObjectDetector):
     def _frames_to_detect(self, batched_inputs):
         """-> (B, 1 + K, 3, H, W): each sample's key frame, then the K whose proposals it aggregates."""
         clips = [torch.cat([x["image"][None], x["selsa_images"]]) for x in batched_inputs]
-        return self._clips(clips)
+        return self.clips(clips)
 
     def _aggregated(self, clips, features, sizes):
         """Support frames (B, K, 3, H, W), their features {name: (B, K, C, h, w)} and sizes of the B samples

@@ -1,0 +1,48 @@
+"""Tracks by query embeddings."""
+
+import itertools
+
+import torch
+
+from stpn.heads import TrackMemory, match_embeddings
+
+
+def test_matching_is_the_best_of_all_permutations():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        a, b = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator)
+        similarity = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
+        best = max(itertools.permutations(range(5)),
+                   key=lambda p: sum(similarity[i, j].item() for i, j in enumerate(p)))
+        assert match_embeddings(a, b).tolist() == list(best)
+
+
+def test_length_of_an_embedding_does_not_matter():
+    a, b = torch.randn(6, 4), torch.randn(6, 4)
+    assert torch.equal(match_embeddings(a, b), match_embeddings(7 * a, b * torch.rand(6, 1)))
+
+
+def test_shuffled_queries_keep_their_tracks():
+    generator = torch.Generator().manual_seed(1)
+    embeds, logits = torch.randn(8, 16, generator=generator), torch.randn(8, 4, generator=generator)
+    memory, mean = TrackMemory(), logits.softmax(-1)[:, :-1]
+    for t in range(5):
+        shuffle = torch.randperm(8, generator=generator) if t else torch.arange(8)
+        order = memory.add(logits[shuffle], embeds[shuffle] + 0.01 * torch.randn(8, 16, generator=generator))
+        assert torch.equal(shuffle[order], torch.arange(8))
+        torch.testing.assert_close(memory.scores(), mean)
+
+
+def test_scores_are_of_the_mean_logits():
+    memory, embeds = TrackMemory(), torch.eye(3)
+    first, second = torch.randn(3, 5), torch.randn(3, 5)
+    memory.add(first, embeds)
+    memory.add(second, embeds)
+    torch.testing.assert_close(memory.scores(), ((first + second) / 2).softmax(-1)[:, :4])
+
+
+def test_embeddings_that_are_no_numbers_still_give_a_permutation():
+    embeds = torch.randn(4, 3)
+    embeds[1] = float("nan")
+    order = match_embeddings(torch.randn(4, 3), embeds)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
