@@ -10,6 +10,7 @@ def add_stpn_config(cfg):
     baseline: the same network, data and schedule without support frames and prompts.
     """
     _add_model(cfg)
+    _add_cvt(cfg)
     _add_mask2former(cfg)
     _add_input(cfg)
     _add_data(cfg)
@@ -55,6 +56,19 @@ def _add_model(cfg):
     # How a prompt passes a patch merging: "vpt" (as a 2x2 patch of equal pixels) or "released" (the
     # channel order of the authors' checkpoints).
     cfg.MODEL.SWIN.PROMPT_MERGE = "vpt"
+
+
+def _add_cvt(cfg):
+    cfg.MODEL.CVT = CN()  # CvT-21
+    cfg.MODEL.CVT.WIDTHS = [64, 192, 384]
+    cfg.MODEL.CVT.DEPTHS = [1, 4, 16]
+    cfg.MODEL.CVT.NUM_HEADS = [1, 3, 6]
+    cfg.MODEL.CVT.MLP_RATIO = 4.0
+    cfg.MODEL.CVT.DROP_PATH_RATES = [0.0, 0.0, 0.1]
+    cfg.MODEL.CVT.OUT_FEATURES = ["res2", "res3", "res4"]
+    # How a prompt passes a convolutional projection: "bypass" (as CvT's class token) or "constant" (as an image of
+    # equal pixels).
+    cfg.MODEL.CVT.PROMPT_PROJECTION = "bypass"
 
 
 def _add_mask2former(cfg):

@@ -99,17 +99,6 @@ def test_shared_prompts_equal_prompts_copied_into_every_window(shift, grid):
             torch.testing.assert_close(prompts[b], plain_prompts, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_prompts_change_the_output_and_their_number_may_vary(deep):
-    model, x = small(), torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        plain = model(x)
-        for count in (1, 3, 13):
-            prompted = model(x, prompts_for(model, 1, deep, count))
-            assert all((prompted[n] - plain[n]).abs().max() > 1e-3 for n in plain)
-            assert all(prompted[n].shape == plain[n].shape for n in plain)
-
-
 def test_last_deep_prompt_reaches_the_last_block():
     model, x = small(), torch.randn(1, 3, 64, 64)
     prompts = prompts_for(model, 1, True)
@@ -117,15 +106,6 @@ def test_last_deep_prompt_reaches_the_last_block():
         before = model(x, prompts)
         after = model(x, [*prompts[:-1], prompts[-1] + 1])
     assert torch.equal(before["res4"], after["res4"]) and not torch.equal(before["res5"], after["res5"])
-
-
-@pytest.mark.parametrize("wrong", ["count", "width", "batch", "dimensions"])
-def test_prompts_that_do_not_fit_are_named(wrong):
-    model, x = small(), torch.randn(2, 3, 32, 32)
-    prompts = {"count": [torch.randn(2, 5, 16)] * 2, "width": [torch.randn(2, 5, 17)],
-               "batch": [torch.randn(1, 5, 16)], "dimensions": [torch.randn(5, 16)]}[wrong]
-    with pytest.raises(ValueError, match="expected"):
-        model(x, prompts)
 
 
 def test_contract_of_a_promptable_backbone():
