@@ -1,0 +1,67 @@
+"""The square regions that a tracker looks at, and boxes relative to them. Boxes are x, y, w, h in pixels here.
+
+As MixFormer's published code has them, oddities included: its weights were trained on such crops.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+
+
+def crop_square(image, box, *, factor, size):
+    """The square around box whose side is factor times the box's mean side, resized.
+
+    image: uint8 (H, W, 3); outside of it the crop is black. -> (uint8 (size, size, 3), scale = size / side,
+    bool (size, size) that is true outside the image). InputError for a box without area.
+    """
+    x, y, w, h = (float(v) for v in box)
+    if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
+        raise InputError(f"cannot look around the box x {x:g}, y {y:g}, w {w:g}, h {h:g}; expected finite numbers and a "
+                         "width and height above 0")
+    side = math.ceil(math.sqrt(w * h) * factor)
+    if side < 1:
+        raise InputError(f"the box of {w:g}x{h:g} pixels is too small to look around; expected at least one pixel")
+    x1, y1 = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
+    (top, bottom), (left, right) = (_padding(start, side, length) for start, length in zip((y1, x1), image.shape))
+    inside = image[y1 + top:y1 + side - bottom, x1 + left:x1 + side - right]
+    padding = ((top, side - top - inside.shape[0]), (left, side - left - inside.shape[1]))
+    crop = np.pad(inside, (*padding, (0, 0)))
+    outside = np.pad(np.zeros(inside.shape[:2], np.float32), padding, constant_values=1)
+    crop, outside = (cv2.resize(part, (size, size)) for part in (crop, outside))
+    return crop, size / side, outside.astype(bool)
+
+
+def _padding(start, side, length):
+    """-> pixels of the crop before and after the image along one axis. One too many after it, as published: at a
+    border the image's last row or column is lost."""
+    before = min(side, max(0, -start))
+    return before, min(side - before, max(0, start + side - length + 1))
+
+
+def box_in_crop(box, around, *, scale, size):
+    """box: x, y, w, h in the image; around: the box that the crop was taken around. -> np.float64 (4,) x, y, w, h
+    relative to the crop, 0..1 if it lies inside. Training's mapping: the crop's centre is at (size - 1) / 2."""
+    box, around = np.asarray(box, np.float64), np.asarray(around, np.float64)
+    centre = (box[:2] + 0.5 * box[2:] - around[:2] - 0.5 * around[2:]) * scale + (size - 1) / 2
+    extent = box[2:] * scale
+    return np.concatenate([centre - 0.5 * extent, extent]) / size
+
+
+def box_in_image(box, around, *, scale, size):
+    """box: cx, cy, w, h relative to a crop around `around`. -> [x, y, w, h] in the image. Testing's mapping: the crop's
+    centre is at size / 2."""
+    cx, cy, w, h = (float(v) * size / scale for v in box)
+    half = 0.5 * size / scale
+    x, y = cx + around[0] + 0.5 * around[2] - half, cy + around[1] + 0.5 * around[3] - half
+    return [x - 0.5 * w, y - 0.5 * h, w, h]
+
+
+def clip_box(box, height, width, *, margin=10):
+    """x, y, w, h -> the part within a height x width image, at least margin pixels wide and high."""
+    x, y, w, h = box
+    x1, x2 = min(max(0, x), width - margin), min(max(margin, x + w), width)
+    y1, y2 = min(max(0, y), height - margin), min(max(margin, y + h), height)
+    return [x1, y1, max(margin, x2 - x1), max(margin, y2 - y1)]

@@ -1,0 +1,73 @@
+"""A tracker's crops and box mappings against the recorded ones of MixFormer's code."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stpn.data.crops import box_in_crop, box_in_image, clip_box, crop_square
+from stpn.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def recorded(fixtures_dir):
+    return lambda name: torch.load(fixtures_dir / "vot" / "ops" / name, weights_only=True)
+
+
+def test_crops_equal_the_recorded_ones_at_borders_too(recorded):
+    case = recorded("crops.pt")
+    image = case["image"].numpy()
+    for one in case["sample_target"]:
+        crop, scale, outside = crop_square(image, one["box"], factor=one["factor"], size=one["out"])
+        assert scale == one["resize_factor"]
+        assert int(crop.astype(np.int64).sum()) == one["crop_sum"] and int(outside.sum()) == one["att_sum"]
+
+
+def test_boxes_in_crops_equal_the_recorded_ones(recorded):
+    for one in recorded("crops.pt")["box_to_crop"]:
+        found = box_in_crop(one["gt"].numpy(), one["extract"].numpy(), scale=one["resize_factor"], size=320)
+        np.testing.assert_allclose(found, one["out"].numpy(), atol=1e-6)
+
+
+def test_clipped_boxes_equal_the_recorded_ones(recorded):
+    for box, clipped in recorded("boxes_losses.pt")["clip_box_H360_W500_m10"]:
+        assert clip_box(box, 360, 500) == pytest.approx(clipped, abs=1e-9)
+
+
+def test_crop_in_the_middle_is_the_image_itself():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    crop, scale, outside = crop_square(image, (30, 20, 10, 10), factor=2.0, size=20)
+    assert scale == 1 and not outside.any()
+    assert np.array_equal(crop, image[15:35, 25:45])
+
+
+number = st.floats(-50, 150)
+length = st.floats(1, 120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(number, number, length, length, length, length)
+def test_a_box_goes_into_a_crop_and_back(x, y, w, h, around_w, around_h):
+    around = (10.0, 20.0, around_w, around_h)
+    scale, size = 2.5, 160
+    inside = box_in_crop((x, y, w, h), around, scale=scale, size=size)
+    # Training's centre lies half a pixel of the crop above testing's, as published.
+    middle = inside[:2] + inside[2:] / 2 + 0.5 / size
+    back = box_in_image((*middle, *inside[2:]), around, scale=scale, size=size)
+    assert back == pytest.approx([x, y, w, h], abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(number, number, st.floats(0.6, 300), st.floats(0.6, 300))
+def test_any_box_can_be_looked_around(x, y, w, h):
+    image = np.full((40, 50, 3), 7, np.uint8)
+    crop, scale, outside = crop_square(image, (x, y, w, h), factor=2.0, size=32)
+    assert crop.shape == (32, 32, 3) and outside.shape == (32, 32) and scale > 0
+    assert (crop[~outside] > 0).all() or outside.any()
+
+
+@pytest.mark.parametrize("box", [(1, 1, 0, 5), (1, 1, 5, -2), (float("nan"), 1, 5, 5), (1, 1, float("inf"), 5)])
+def test_a_box_without_area_is_refused(box):
+    with pytest.raises(InputError, match="expected finite numbers"):
+        crop_square(np.zeros((9, 9, 3), np.uint8), box, factor=2.0, size=16)
