@@ -19,8 +19,8 @@ def crop_square(image, box, *, factor, size):
     """
     x, y, w, h = (float(v) for v in box)
     if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
-        raise InputError(f"cannot look around the box x {x:g}, y {y:g}, w {w:g}, h {h:g}; expected finite numbers and a "
-                         "width and height above 0")
+        raise InputError(f"cannot look around the box x {x:g}, y {y:g}, w {w:g}, h {h:g}; expected finite numbers and "
+                         "a width and height above 0")
     side = math.ceil(math.sqrt(w * h) * factor)
     if side < 1:
         raise InputError(f"the box of {w:g}x{h:g} pixels is too small to look around; expected at least one pixel")
