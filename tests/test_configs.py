@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 
 import stpn
+from stpn.config import class_count
 from stpn.data import builtin
 from stpn.data.mapper import MAPPER_REGISTRY
 from stpn.engine.config_file import flatten_config, load_config
@@ -20,7 +21,7 @@ from stpn.evaluation.build import EVALUATORS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = {path.relative_to(CONFIGS).as_posix(): path for path in sorted(CONFIGS.rglob("*.yaml"))}
-SHARED = [name for name in FILES if Path(name).stem.startswith("base_") or Path(name).stem == "base"]
+SHARED = [name for name in FILES if "base" in Path(name).stem.split("_")]
 
 
 class Video:
@@ -45,8 +46,12 @@ def narrowed(path):
     file is built in test_parameters.py.)"""
     width = {96: 48, 128: 32, 192: 48}.get(load_config(path).MODEL.SWIN.EMBED_DIM)
     few = ["MODEL.RPN.POST_NMS_TOPK_TEST", 30]
-    return [*few, "MODEL.SWIN.EMBED_DIM", width, "MODEL.FPN.OUT_CHANNELS", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 64] \
-        if width else few
+    if not width:
+        return few
+    mask_head = [part for key in ("MASK_FORMER.HIDDEN_DIM", "MASK_FORMER.DIM_FEEDFORWARD", "SEM_SEG_HEAD.CONVS_DIM",
+                                  "SEM_SEG_HEAD.MASK_DIM") for part in (f"MODEL.{key}", 32)]
+    return [*few, *mask_head, "MODEL.SWIN.EMBED_DIM", width, "MODEL.FPN.OUT_CHANNELS", 16,
+            "MODEL.ROI_BOX_HEAD.FC_DIM", 64]
 
 
 def detects_in_a_video(path, overrides):
@@ -55,6 +60,8 @@ def detects_in_a_video(path, overrides):
     model = build_model(cfg).eval()
     assert (model.prompt_predictor is not None) == cfg.MODEL.STPN.ENABLED
     (frames,) = model([{"frames": Video()}])
+    if cfg.MODEL.META_ARCHITECTURE == "VideoInstanceSegmenter":
+        return check_tracks(frames, cfg)
     assert len(frames) == Video.length
     for found in frames:
         assert found.image_size == (96, 128) and len(found) <= cfg.TEST.DETECTIONS_PER_IMAGE
@@ -64,13 +71,25 @@ def detects_in_a_video(path, overrides):
         assert (found.pred_classes < cfg.MODEL.ROI_HEADS.NUM_CLASSES).all()
 
 
+def check_tracks(found, cfg):
+    """found: what a segmenter returns for Video."""
+    count = len(found["pred_scores"])
+    assert found["image_size"] == (96, 128) and count == cfg.TEST.MAX_TRACKS
+    assert all(0 <= score <= 1 for score in found["pred_scores"])
+    assert set(found["pred_labels"]) <= set(range(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES))
+    assert set(found["pred_ids"]) <= set(range(cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES))
+    masks = [mask for track in found["pred_masks"] for mask in track]
+    assert len(masks) == count * Video.length and {tuple(mask["size"]) for mask in masks if mask} <= {(96, 128)}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_config_builds_and_detects_in_a_video(name):
     detects_in_a_video(FILES[name], narrowed(FILES[name]))
 
 
-def test_the_main_config_detects_in_a_video_at_full_size():
-    detects_in_a_video(FILES["stpn_vid_swint.yaml"], [])
+@pytest.mark.parametrize("name", ["stpn_vid_swint", "stpn_ytvis19_swint"])
+def test_the_main_configs_detect_in_a_video_at_full_size(name):
+    detects_in_a_video(FILES[f"{name}.yaml"], [])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -92,6 +111,9 @@ SWIN = {"MODEL.SWIN.EMBED_DIM", "MODEL.SWIN.DEPTHS", "MODEL.SWIN.NUM_HEADS"}
 SELSA = {"MODEL.META_ARCHITECTURE", "MODEL.ROI_HEADS.NAME", "MODEL.ROI_BOX_HEAD.NAME", "INPUT.SELSA.TRAIN_FRAMES",
          "INPUT.SUPPORT.TEST_POLICY", "INPUT.SUPPORT.TRAIN_RANGE"}  # fmt: skip
 RELEASED = {"MODEL.SWIN.PROMPT_MERGE", "MODEL.STPN.NUM_PROMPTS", PREDICTOR}
+SET = {"DATASETS.TRAIN", "DATASETS.TEST", "SOLVER.MAX_ITER", "SOLVER.STEPS"}
+LARGE = {*SWIN, "MODEL.SWIN.WINDOW_SIZE", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES"}
+YTVIS = [f"{data}_swin{x}" for data in ("ytvis19", "ytvis21", "ovis") for x in "tl"]
 SPREAD = {"INPUT.SUPPORT.SPREAD_FRAMES", "INPUT.SELSA.SPREAD_FRAMES"}
 PAIRS = {  # (row, what it is measured against): the keys in which they differ
     **{(f"baseline_vid_swin{x}", f"stpn_vid_swin{x}"): {ENABLED} for x in "tsbl"},
@@ -109,7 +131,12 @@ PAIRS = {  # (row, what it is measured against): the keys in which they differ
     ("stpn_vid_swint_released", "stpn_vid_swint"): {*RELEASED, "INPUT.SUPPORT.TEST_POLICY"},
     ("stpn_vid_swint_released_topk", "stpn_vid_swint_released"): {PREDICTOR},
     ("stpn_selsa_vid_swint_released", "stpn_selsa_vid_swint"): {*RELEASED, *SPREAD},
+    **{(f"baseline_{name}", f"stpn_{name}"): {ENABLED} for name in YTVIS},
+    **{(f"stpn_{data}_swinl", f"stpn_{data}_swint"): LARGE for data in ("ytvis19", "ytvis21", "ovis")},
+    **{(f"stpn_ytvis21_swin{x}", f"stpn_ytvis19_swin{x}"): SET for x in "tl"},
+    **{(f"stpn_ovis_swin{x}", f"stpn_ytvis19_swin{x}"): {*SET, "MODEL.SEM_SEG_HEAD.NUM_CLASSES"} for x in "tl"},
     ("toy/baseline", "toy/stpn"): {ENABLED},
+    ("toy/vis_baseline", "toy/vis_stpn"): {ENABLED},
     ("toy/stpn_deep", "toy/stpn"): {DEEP},
     ("toy/stpn_mixer", "toy/stpn"): {PREDICTOR, "MODEL.STPN.PREDICTOR.TOKEN_NORM"},
     ("toy/selsa", "toy/stpn_selsa"): {ENABLED},
@@ -124,9 +151,14 @@ def test_matched_configs_differ_in_what_their_names_say_and_in_nothing_else(row,
     assert found - ({"MODEL.WEIGHTS"} if "toy/" in row else set()) == PAIRS[row, other] | {"OUTPUT_DIR"}
 
 
-def test_every_config_on_imagenet_vid_is_compared_with_another():
-    rows = {name[:-5] for name in FILES if name not in SHARED and "_vid_" in f"_{name}" and "table5" not in name}
-    assert rows - {"vid_mini_stpn"} == {name for pair in PAIRS for name in pair if "toy/" not in name}
+def of_the_paper(name):
+    """Whether a file is a row on a real data set, not a small one of ours."""
+    return name not in SHARED and not name.startswith(("toy/", "vid_mini", "ytvis_mini"))
+
+
+def test_every_config_on_a_real_set_is_compared_with_another():
+    rows = {name[:-5] for name in FILES if of_the_paper(name) and "table5" not in name}
+    assert rows == {name for pair in PAIRS for name in pair if "toy/" not in name}
 
 
 TABLE5 = {"stride": ("INPUT.SUPPORT.STRIDE", (1, 2, 4, 8, 16, 32)),
@@ -152,9 +184,32 @@ def test_schedules_are_those_of_the_paper_in_passes_over_vid_and_det(name, epoch
     assert passes == pytest.approx([epochs, falls], abs=0.01)
 
 
-def test_every_config_on_imagenet_vid_names_its_row_of_the_paper():
+@pytest.mark.parametrize("data, frames, falls", [
+    ("ytvis19", 32 * 6000, 32 * 4000), ("ytvis21", 32 * 8000, 32 * 5500), ("ovis", 32 * 10000, 32 * 7000),
+])  # fmt: skip
+@pytest.mark.parametrize("size", "tl")
+def test_schedules_on_youtube_vis_and_ovis_are_those_of_minvis_in_frames(data, frames, falls, size):
+    cfg = load_config(FILES[f"baseline_{data}_swin{size}.yaml"])
+    solver, clip = cfg.SOLVER, cfg.SOLVER.CLIP_GRADIENTS
+    assert [i * solver.IMS_PER_BATCH for i in (solver.MAX_ITER, *solver.STEPS)] == [frames, falls]
+    assert (solver.OPTIMIZER, solver.BASE_LR, solver.BACKBONE_MULTIPLIER, solver.GAMMA) == ("ADAMW", 1e-4, 0.1, 0.1)
+    assert (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_EMBED) == (0.05, 0, 0)
+    assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE, solver.AMP.ENABLED) == (True, "full_model", 0.01, True)
+    assert (cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.CLIP_CROP.ENABLED) == ((360, 480), 480, False)
+    assert cfg.MODEL.SWIN.DROP_PATH_RATE == 0.3 and not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+
+
+@pytest.mark.parametrize("name", [f"{kind}_{row}" for kind in ("stpn", "baseline") for row in YTVIS])
+def test_class_counts_are_those_of_the_data_set(name):
+    cfg = load_config(FILES[f"{name}.yaml"])
+    assert class_count(cfg)[1] == (25 if "ovis" in name else 40)
+    data = "ovis" if "ovis" in name else name.split("_")[1].replace("ytvis", "ytvis_20")
+    assert [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST] == [f"{data}_train", f"{data}_val"]
+
+
+def test_every_config_on_a_real_set_names_its_row_of_the_paper():
     for name, path in FILES.items():
-        if name not in SHARED and not name.startswith(("toy/", "vid_mini")):
+        if of_the_paper(name):
             assert sum(line.startswith("# Paper: ") for line in path.read_text().splitlines()) == 1, name
 
 
@@ -177,19 +232,19 @@ def test_every_module_imports_and_no_registry_gets_a_name_twice():
     assert {"stpn.meta_arch.vod", "stpn.data.mapper", "stpn.engine.trainer"} <= set(names)
 
 
-def repeated_keys(path, name):
-    """Keys that stand more than once in the dict literal assigned to name in a file: Python keeps the last."""
+def written_keys(path, name):
+    """Keys in the dict literal assigned to name in a file, as often as they stand there, without those of ** parts."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == [name]:
-            keys = Counter(ast.literal_eval(key) for key in node.value.keys)
-            return [key for key, count in keys.items() if count > 1]
+            return [ast.literal_eval(key) for key in node.value.keys if key is not None]
     raise AssertionError(f"{name} is not a dict in {path}")
 
 
 def test_no_data_set_or_evaluator_is_named_twice():
-    assert repeated_keys(Path(builtin.__file__), "ENTRIES") == []
-    assert repeated_keys(Path(importlib.import_module("stpn.evaluation.build").__file__), "EVALUATORS") == []
-    assert EVALUATORS
+    # Python keeps the last of two equal keys without a word.
+    assert len(written_keys(Path(builtin.__file__), "ENTRIES")) + len(builtin.VIS_ENTRIES) == len(builtin.ENTRIES)
+    evaluators = written_keys(Path(importlib.import_module("stpn.evaluation.build").__file__), "EVALUATORS")
+    assert len(evaluators) == len(EVALUATORS) > 0
 
 
 def test_names_of_data_sets_are_not_taken_by_detectron2():

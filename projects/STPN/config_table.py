@@ -28,14 +28,18 @@ SECTIONS = {
     "SELSA (Table 2)": [f"{kind}_vid_swin{size}*.yaml" for size in "tb" for kind in ("selsa", "stpn_selsa")],
     "Table 5: one number of stpn_vid_swint.yaml (S = 8, K = 7 a side, N_P = 7) changed":
         [f"vid_table5/{kind}_{n}.yaml" for kind, values in TABLE5.items() for n in values],
+    "Video instance segmentation, MinVIS (Table 3)":
+        [f"{kind}_{data}_swin{size}.yaml" for data in ("ytvis19", "ytvis21", "ovis") for size in "tl"
+         for kind in ("baseline", "stpn")],
     "The generated toy set, and a handful of real snippets": ["toy/baseline.yaml", "toy/s*.yaml", "vid_mini*.yaml"],
+    "The same, video instance segmentation": ["toy/vis_baseline.yaml", "toy/vis_s*.yaml", "ytvis_mini*.yaml"],
 }  # fmt: skip
 HEAD = """# Configurations
 
 Written by `projects/STPN/config_table.py`; every line is a file here. `base*.yaml` hold what others share and are not
-run themselves. **All figures are the paper's**: none of the rows on ImageNet VID has been trained here. "Not copied
-here": the figure stands in the paper, and we do not have it at hand. Matched baselines differ from their rows by
-`MODEL.STPN.ENABLED` alone; most have no row in the paper.
+run themselves. **All figures are the paper's** unless they are said to be others': none of the rows on ImageNet VID,
+YouTube-VIS and OVIS has been trained here. "Not copied here": the figure stands in the paper, and we do not have it at
+hand. Matched baselines differ from their rows by `MODEL.STPN.ENABLED` alone; most have no row in the paper.
 """
 
 

@@ -1,7 +1,13 @@
 #!/usr/bin/env python3
-"""Detect objects in a video: writes an mp4 with the boxes drawn and one JSON line a frame.
+"""Detect objects in a video, or follow and segment instances: an mp4 with what was found, and one JSON line a frame.
 
     demo.py --config-file configs/stpn_vid_swint.yaml --weights model.pth --input clip.mp4 --output out
+    demo.py --config-file configs/stpn_ytvis19_swint.yaml --weights model.pth --input clip.mp4 --output out
+
+A detector's boxes have the colours of their classes. An instance has a mask and a track number, and its colour stays
+the same over the video; the JSON lines hold the number and the mask as COCO RLE, too. Instances are scored while the
+video runs, each by the mean over the frames so far: an object may appear in the results some frames late, when its
+score reaches the threshold. (Scores over whole videos, as YouTube-VIS wants them: train_net.py --eval-only.)
 
 Exit codes: 0 done, 2 bad input or usage, 3 partial results (written as far as they go), 130 interrupted.
 """
@@ -76,8 +82,14 @@ def summary(totals, samplers, paths):
         distinct = " + ".join(str(distinct_supports(sampler, totals.frames)) for sampler in samplers)
         support = f"policy {samplers[0].policy} ({distinct} distinct support frames)"
     files = ", ".join(path if path.isprintable() else repr(path) for path in paths)
-    return (f"{totals.frames} frames{unreadable}, {rate:.1f} fps, {totals.detections} detections, {support}, "
-            f"files: {files}")
+    return f"{totals.frames} frames{unreadable}, {rate:.1f} fps, {found_text(totals)}, {support}, files: {files}"
+
+
+def found_text(totals):
+    """What the frames hold in all."""
+    if totals.tracks is None:
+        return f"{totals.detections} detections"
+    return f"{len(totals.tracks)} instances ({totals.detections} masks)"
 
 
 def distinct_supports(sampler, length):

@@ -2,8 +2,10 @@
 
 from .build import build_video_test_loader, build_video_train_loader
 from .builtin import register_all
+from .instance_mapper import VideoInstanceMapper
 from .mapper import MAPPER_REGISTRY, TestFrameMapper, VideoDatasetMapper, prepare
 from .video import Frame, FrameReader, VideoIndex, read_image
 
 __all__ = ["MAPPER_REGISTRY", "Frame", "FrameReader", "TestFrameMapper", "VideoDatasetMapper", "VideoIndex",
-           "build_video_test_loader", "build_video_train_loader", "prepare", "read_image", "register_all"]
+           "VideoInstanceMapper", "build_video_test_loader", "build_video_train_loader", "prepare", "read_image",
+           "register_all"]

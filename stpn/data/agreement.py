@@ -5,6 +5,7 @@ import logging
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from ..config import class_count
 from ..errors import InputError
 from .builtin import ensure_registered, known_classes
 from .missing import refuse_missing_frames
@@ -15,11 +16,13 @@ logger = logging.getLogger(__name__)
 def check_data_sets(cfg, *, training):
     """Load DATASETS.TEST; InputError for what would end the run only after training, or give figures of other classes.
 
-    All sets must have one class table, of MODEL.ROI_HEADS.NUM_CLASSES names; every frame of the test sets must be
-    there, and none may hold a crowd region. training: DATASETS.TRAIN has been loaded. Otherwise its classes are read
-    where that is cheap, and count if they are as many as the model's: whoever evaluates need not name it.
+    All sets must be of the model's task and have one class table, of as many names as the model has classes; every
+    frame of the test sets must be there, and for detection none may hold a crowd region. training: DATASETS.TRAIN has
+    been loaded. Otherwise its classes are read where that is cheap, and count if they are as many as the model's:
+    whoever evaluates need not name it.
     """
     ensure_registered(cfg.DATASETS.TEST)
+    refuse_other_task(cfg, cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
         _check_test_set(name)
     tables = loaded_classes(cfg.DATASETS.TRAIN) if training else _trained_on(cfg)
@@ -27,7 +30,24 @@ def check_data_sets(cfg, *, training):
     tables |= loaded_classes(cfg.DATASETS.TEST)
     refuse_different_classes(tables, advice=advice)
     for name, classes in tables.items():
-        _check_count(name, classes, cfg.MODEL.ROI_HEADS.NUM_CLASSES, training=training)
+        _check_count(name, classes, class_count(cfg), training=training)
+
+
+def task_of(cfg):
+    """-> evaluator_type of the data sets that the model of cfg is for."""
+    return "ytvis" if cfg.MODEL.META_ARCHITECTURE == "VideoInstanceSegmenter" else "imagenet_vid"
+
+
+def refuse_other_task(cfg, names):
+    """InputError for a registered data set that is not for the model of cfg: masks of whole videos against boxes of
+    labelled frames (detectron2's own sets of still pictures included)."""
+    model = cfg.MODEL.META_ARCHITECTURE
+    for name in names:
+        if (MetadataCatalog.get(name).get("evaluator_type") == "ytvis") != (task_of(cfg) == "ytvis"):
+            has, needs = (("masks of whole videos (YouTube-VIS form)", "boxes of labelled frames")
+                          if task_of(cfg) != "ytvis" else ("no masks of whole videos", "a set in YouTube-VIS form"))
+            raise InputError(f"{name} has {has}, but MODEL.META_ARCHITECTURE {model} needs {needs}; name another data "
+                             "set, or a config file for this one")
 
 
 def loaded_classes(names):
@@ -56,14 +76,15 @@ def _difference(first, second):
     return f"the same names in another order: class {i} is {first[i]!r} in the first, {second[i]!r} in the second"
 
 
-def _check_count(name, classes, expected, *, training):
+def _check_count(name, classes, count, *, training):
+    """count: (key, value) of config.class_count."""
+    key, expected = count
     if classes is None:
-        logger.warning("%s states no class names: whether it has MODEL.ROI_HEADS.NUM_CLASSES %d is not known", name,
-                       expected)
+        logger.warning("%s states no class names: whether it has %s %d is not known", name, key, expected)
     elif len(classes) != expected:
         weights = "" if training else " and weights of a model that was trained for them"
-        raise InputError(f"{name} has {len(classes)} classes ({_some(classes)}), but MODEL.ROI_HEADS.NUM_CLASSES is "
-                         f"{expected}; give MODEL.ROI_HEADS.NUM_CLASSES {len(classes)}{weights}")
+        raise InputError(f"{name} has {len(classes)} classes ({_some(classes)}), but {key} is {expected}; "
+                         f"give {key} {len(classes)}{weights}")
 
 
 def _some(names, limit=5):
@@ -79,7 +100,7 @@ def _trained_on(cfg):
         except (InputError, OSError) as error:
             logger.debug("%s", error)
             classes = None
-        if classes is not None and len(classes) == cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+        if classes is not None and len(classes) == class_count(cfg)[1]:
             tables[name] = list(classes)
         else:
             why = "cannot be read" if classes is None else f"are {len(classes)}, so that the model has others"
@@ -95,6 +116,8 @@ def _check_test_set(name):
                          "it out")
     dicts = DatasetCatalog.get(name)  # fills video_index
     refuse_missing_frames(video_index, name)
+    if MetadataCatalog.get(name).get("evaluator_type") == "ytvis":
+        return
     for sample in dicts:
         if any(annotation.get("iscrowd", 0) for annotation in sample["annotations"]):
             raise InputError(f"{name}: {sample['file_name']} (image id {sample['image_id']}) has a crowd region "

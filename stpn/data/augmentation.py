@@ -29,12 +29,12 @@ def build_augmentations(cfg, is_train):
 
 
 def randomness(seed):
-    """-> (seed of the augmentations, Generator of the supports, Generator of SELSA's supports): streams of their
-    own, so that drawing one does not change the others. Without a seed all come from numpy's global state."""
+    """-> (seed of the augmentations, Generators of the supports, of SELSA's supports, of the key frame): streams of
+    their own, so that drawing one does not change the others. Without a seed all come from numpy's global state."""
     if seed is None:
         seed = np.random.randint(2**31, size=2)
-    augmentation, *supports = np.random.SeedSequence([int(s) for s in np.atleast_1d(seed)]).spawn(3)
-    return augmentation.generate_state(4), *map(np.random.default_rng, supports)
+    augmentation, *others = np.random.SeedSequence([int(s) for s in np.atleast_1d(seed)]).spawn(4)
+    return augmentation.generate_state(4), *map(np.random.default_rng, others)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,17 @@ from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .agreement import loaded_classes, refuse_different_classes
+from .agreement import loaded_classes, refuse_different_classes, refuse_other_task, task_of
 from .builtin import ensure_registered, merged_index
+from .instance_mapper import VideoInstanceMapper
 from .mapper import MAPPER_REGISTRY, prepare
 from .missing import refuse_missing_frames, without_missing
+from .objects import without_empty
 from .samplers import PositionSampler, TrainOrder, VideoShardSampler
+from .video_samples import LabelledVideos, WholeVideos
+
+__all__ = ["SampleError", "TrainStream", "build_mapper", "build_video_test_loader", "build_video_train_loader",
+           "without_empty"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +56,23 @@ def build_mapper(cfg):
     if cfg.INPUT.MAPPER not in MAPPER_REGISTRY:
         raise InputError(f"INPUT.MAPPER is {cfg.INPUT.MAPPER!r}; "
                          f"known are {', '.join(name for name, _ in MAPPER_REGISTRY)}")
-    return MAPPER_REGISTRY.get(cfg.INPUT.MAPPER).from_config(cfg, is_train=True)
+    mapper = MAPPER_REGISTRY.get(cfg.INPUT.MAPPER)
+    if issubclass(mapper, VideoInstanceMapper) != (task_of(cfg) == "ytvis"):
+        raise InputError(f"INPUT.MAPPER is {cfg.INPUT.MAPPER}, which does not fit MODEL.META_ARCHITECTURE "
+                         f"{cfg.MODEL.META_ARCHITECTURE}; VideoInstanceSegmenter needs VideoInstanceMapper, the other "
+                         "models VideoDatasetMapper")
+    return mapper.from_config(cfg, is_train=True)
 
 
 def build_video_test_loader(cfg, dataset_name):
-    """-> loader of [one whole video], each video in exactly one process; a sample is
-    {"video_id", "frames": FrameReader of prepared frames, "image_ids": id of each frame or None where it is
-    not labelled, "height", "width": pixels}. Frames are decoded ahead by the reader's own thread.
+    """-> loader of [one whole video], each video in exactly one process; the samples are those of LabelledVideos, or
+    of WholeVideos for a set of video instance segmentation. Frames are decoded ahead by the reader's own thread.
     InputError when a file of any frame is missing."""
     _check_known([dataset_name])
-    dicts, video_index = DatasetCatalog.get(dataset_name), MetadataCatalog.get(dataset_name).video_index
-    refuse_missing_frames(video_index, dataset_name)
-    videos = TestVideos(dicts, video_index, prepare=prepare(cfg))
+    dicts, metadata = DatasetCatalog.get(dataset_name), MetadataCatalog.get(dataset_name)
+    refuse_missing_frames(metadata.video_index, dataset_name)
+    kind = WholeVideos if metadata.get("evaluator_type") == "ytvis" else LabelledVideos
+    videos = kind(dicts, metadata.video_index, prepare=prepare(cfg))
     # Its own generator: an evaluation between two iterations must not move training's random state.
     return DataLoader(videos, batch_size=1, sampler=VideoShardSampler(videos.lengths), num_workers=0,
                       collate_fn=trivial_batch_collator, generator=torch.Generator())
@@ -97,36 +108,13 @@ class TrainStream(Dataset):
             raise RuntimeError(f"{place} failed: {type(error).__name__}: {error}") from error
 
 
-class TestVideos(Dataset):
-    """The videos of a data set, in the order of its first frames, then those without a labelled frame.
-    Unlabelled frames stay in the stream."""
-
-    __test__ = False  # its name looks like a test's
-
-    def __init__(self, dicts, video_index, *, prepare):
-        self._videos, self._index, self._prepare = {}, video_index, prepare
-        for sample in dicts:
-            ids, _ = self._videos.setdefault(sample["video_id"], ({}, (sample["height"], sample["width"])))
-            ids[sample["frame_index"]] = sample["image_id"]
-        self._names = list(dict.fromkeys([*self._videos, *video_index]))
-        self.lengths = [video_index.length(name) for name in self._names]
-
-    def __len__(self):
-        return len(self._names)
-
-    def __getitem__(self, i):
-        name = self._names[i]
-        ids, (height, width) = self._videos.get(name) or ({}, self._index.read(name, 0).shape[:2])
-        frames = self._index.reader(name, prepare=self._prepare)
-        return {"video_id": name, "frames": frames, "image_ids": [ids.get(t) for t in range(self.lengths[i])],
-                "height": height, "width": width}
-
-
 def _training_dicts(cfg):
     names = list(cfg.DATASETS.TRAIN)
     _check_known(names)
+    refuse_other_task(cfg, names)
     dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
     refuse_different_classes(loaded_classes(names))
+    _refuse_unlabelled(names)
     dicts = without_missing(dicts, merged_index(names), allow_missing=cfg.DATALOADER.ALLOW_MISSING)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         dicts = without_empty(dicts, keep_unlabelled=cfg.DATALOADER.KEEP_UNLABELLED_VIDEOS)
@@ -135,18 +123,10 @@ def _training_dicts(cfg):
     return dicts
 
 
-def without_empty(dicts, *, keep_unlabelled=False):
-    """-> the dataset dicts that have an object (crowd regions are none); with keep_unlabelled also all frames of
-    the videos of which no labelled frame has one. What is left out is logged."""
-    labelled = [any(not a.get("iscrowd", 0) for a in sample["annotations"]) for sample in dicts]
-    videos = [sample.get("video_id", sample["file_name"]) for sample in dicts]
-    empty = set(videos) - {video for video, has in zip(videos, labelled, strict=True) if has}
-    kept = [sample for sample, video, has in zip(dicts, videos, labelled, strict=True)
-            if has or (keep_unlabelled and video in empty)]
-    logger.info("left out %d of %d training frames without objects; %s %d of %d videos without any object",
-                len(dicts) - len(kept), len(dicts), "kept" if keep_unlabelled else "left out", len(empty),
-                len(set(videos)))
-    return kept
+def _refuse_unlabelled(names):
+    hidden = [name for name in names if not MetadataCatalog.get(name).get("has_labels", True)]
+    if hidden:
+        raise InputError(f"{hidden[0]} has no labels: it can be in DATASETS.TEST, not in DATASETS.TRAIN; take it out")
 
 
 def _check_unused(cfg):

@@ -1,5 +1,5 @@
-"""The data sets known by name: one entry a name, and every JSON of the plain format below DETECTRON2_DATASETS.
-Nothing is read before DatasetCatalog.get(name)."""
+"""The data sets known by name: one entry a name, and every JSON of the plain format or in YouTube-VIS form below
+DETECTRON2_DATASETS. Nothing is read before DatasetCatalog.get(name)."""
 
 import difflib
 import functools
@@ -10,13 +10,16 @@ from typing import NamedTuple
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import InputError
-from .datasets import load_imagenet_det, load_imagenet_vid, load_video_json
+from .datasets import load_imagenet_det, load_imagenet_vid, load_video_json, load_ytvis
 from .datasets.image_sets import data_folder, find_root
 from .datasets.imagenet_vid import CLASSES as IMAGENET_CLASSES
 from .datasets.imagenet_vid import read_classes
 from .datasets.video_json import read_categories
+from .datasets.ytvis import is_ytvis_json, read_ytvis_categories
 from .toy_scene import CLASSES as TOY_CLASSES
+from .tracking_sets import TRACKING_ENTRIES
 from .video import VideoIndex
+from .vis_sets import VIS_ENTRIES
 
 
 class Entry(NamedTuple):
@@ -29,20 +32,31 @@ class Entry(NamedTuple):
     lists: tuple
     classes: tuple = tuple(IMAGENET_CLASSES.values())
 
+    evaluator_type = "imagenet_vid"
+
     def read(self, *, video_index):
         return self.load(find_root(self.folders), self.lists, video_index=video_index)
 
+    def known_classes(self):
+        """-> list of class names; those of the data set's folder where it is there."""
+        try:
+            return list(read_classes(find_root(self.folders)).values())
+        except FileNotFoundError:
+            return list(self.classes)
+
 
 class PlainEntry(NamedTuple):
-    """A data set in the plain format, by its name."""
+    """A JSON file of the user's, by the data set's name. load(path, video_index=, name=) -> (dicts, metadata)."""
 
     name: str
+    load: Callable = load_video_json
+    evaluator_type: str = "imagenet_vid"
 
     def read(self, *, video_index):
         path = plain_file(self.name)
         if path is None:
             raise InputError(_unknown(self.name))
-        return load_video_json(path, video_index=video_index, name=self.name)
+        return self.load(path, video_index=video_index, name=self.name)
 
 
 _IMAGENET = ("ILSVRC2015", "ILSVRC")
@@ -64,6 +78,8 @@ ENTRIES = {
     "vid_mini_train_all": Entry(load_imagenet_vid, ("vid_mini",), ("VID_train_frames",)),
     "vid_mini_val": Entry(load_imagenet_vid, ("vid_mini",), _VAL_LISTS),
     "vid_mini_val_disjoint": Entry(load_imagenet_vid, ("vid_mini",), ("VID_val_videos_disjoint",)),
+    **VIS_ENTRIES,
+    **TRACKING_ENTRIES,
 }
 
 
@@ -75,19 +91,20 @@ def register_all():
 
 
 def ensure_registered(names):
-    """Register the entries and those of these names that are JSON files of the plain format: "my_set/train" is
-    <DETECTRON2_DATASETS>/my_set/train.json, looked for now. InputError for a name that is neither, nor known to
-    DatasetCatalog."""
+    """Register the entries and those of these names that are JSON files, of the plain format or in YouTube-VIS form:
+    "my_set/train" is <DETECTRON2_DATASETS>/my_set/train.json, looked for now. InputError for a name that is neither,
+    nor known to DatasetCatalog."""
     register_all()
     for name in names:
-        if name not in DatasetCatalog and plain_file(name) is not None:
-            register(name, PlainEntry(name))
+        path = plain_file(name) if name not in DatasetCatalog else None
+        if path is not None:
+            register(name, PlainEntry(name, load_ytvis, "ytvis") if is_ytvis_json(path) else PlainEntry(name))
         if name not in DatasetCatalog:
             raise InputError(_unknown(name))
 
 
 def plain_file(name):
-    """-> Path of a plain data set's JSON, None when there is none of this name."""
+    """-> Path of the JSON of a user's data set, None when there is none of this name."""
     parts = PurePosixPath(name).parts
     # Names are folders of the output as well: they must not lead anywhere else.
     if not parts or parts[0] == "/" or ".." in parts or name.endswith(".json"):
@@ -100,20 +117,17 @@ def known_classes(name):
     """-> class names of a data set in the order of their numbers, without looking at its videos; the folder of a
     built-in one need not be there. None where only loading the set could tell; InputError for a JSON file without."""
     if name in ENTRIES:
-        try:
-            return list(read_classes(find_root(ENTRIES[name].folders)).values())
-        except FileNotFoundError:
-            return list(ENTRIES[name].classes)
+        return ENTRIES[name].known_classes()
     path = plain_file(name)
     if path is not None:
-        return read_categories(path)
+        return read_ytvis_categories(path) if is_ytvis_json(path) else read_categories(path)
     return MetadataCatalog.get(name).get("thing_classes") if name in MetadataCatalog.list() else None
 
 
 def register(name, entry):
     """Make a data set known to detectron2. Its metadata have evaluator_type and an empty video_index at once,
     the rest (thing_classes, filled index, ...) after the first DatasetCatalog.get(name)."""
-    metadata = MetadataCatalog.get(name).set(evaluator_type="imagenet_vid", video_index=VideoIndex())
+    metadata = MetadataCatalog.get(name).set(evaluator_type=entry.evaluator_type, video_index=VideoIndex())
     DatasetCatalog.register(name, functools.partial(_load, entry, metadata))
 
 

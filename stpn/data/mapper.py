@@ -27,9 +27,9 @@ MAPPER_REGISTRY.__doc__ = "Training mappers by the name in INPUT.MAPPER; each ha
 _STILL = {"frame_index": 0, "video_length": 1}  # a dict without these is a still picture
 
 
-@MAPPER_REGISTRY.register()
-class VideoDatasetMapper:
-    """Dataset dict of one labelled frame -> the frame, its support frames and its boxes."""
+class ClipMapper:
+    """What training mappers share: a key frame, its support frames, one transform for all. A subclass says which
+    frame a dataset dict stands for (key_frame), and what is known of it (instances)."""
 
     def __init__(self, *, is_train, sampler, video_index, augmentations, support_resize=1.0,
                  image_format="RGB", selsa_sampler=None, allow_missing=False):
@@ -72,24 +72,24 @@ class VideoDatasetMapper:
 
     def __call__(self, dataset_dict):
         """
-        dataset_dict: one of those that load_imagenet_vid returns; "sample_seed" (an int or ints) makes it repeatable.
+        dataset_dict: one of those that the loaders return; "sample_seed" (an int or ints) makes it repeatable.
 
-        -> {"image": uint8 (3, H, W), "instances": gt_boxes, gt_classes, gt_ids of those left by the crop,
+        -> {"image": uint8 (3, H, W), "instances": see the subclass,
             "support_images": uint8 (K, 3, H', W') and "support_indices": K ints (with a sampler),
             "selsa_images": uint8 (K, 3, H, W) and "selsa_indices" (with a selsa_sampler),
-            file_name, image_id, video_id, frame_index, video_length, height and width (before)}
-        Raises InputError naming the sample when its picture or its boxes cannot be used.
+            file_name, video_id, frame_index, video_length, height and width (before), and what else the dict has}
+        Raises InputError naming the sample when its picture or its annotations cannot be used.
         """
-        sample = {**_STILL, "video_id": dataset_dict["file_name"], **copy.deepcopy(dataset_dict)}
-        augmentation_seed, support_rng, selsa_rng = randomness(sample.pop("sample_seed", None))
-        annotations = sample.pop("annotations", [])
+        augmentation_seed, support_rng, selsa_rng, frame_rng = randomness(dataset_dict.get("sample_seed"))
+        sample, annotations = self.key_frame(dataset_dict, frame_rng)
+        sample.pop("sample_seed", None)
         key = self._read_key(sample)
         augmented = T.AugInput(key)
         with seeded(augmentation_seed):
             transforms = self.augmentations(augmented)
         sample["image"] = self._to_tensor(augmented.image)
         if self.is_train:
-            sample["instances"] = _instances(annotations, transforms, augmented.image.shape[:2], sample)
+            sample["instances"] = self.instances(annotations, transforms, augmented.image.shape[:2], sample)
         for kind, sampler, rng, resize in (("support", self.sampler, support_rng, self.support_resize),
                                            ("selsa", self.selsa_sampler, selsa_rng, 1.0)):
             if sampler is not None:
@@ -97,6 +97,15 @@ class VideoDatasetMapper:
                 sample[f"{kind}_indices"] = indices
                 sample[f"{kind}_images"] = self._read_support(indices, sample, key, transforms, resize)
         return sample
+
+    def key_frame(self, dataset_dict, rng):
+        """rng: Generator, for mappers that choose. -> (dict with file_name, video_id, frame_index, video_length, its
+        own and without the annotations; list of the annotations of the frame)."""
+        raise NotImplementedError
+
+    def instances(self, annotations, transforms, size, sample):
+        """-> Instances of image size `size` (H, W), as transforms leave the annotations."""
+        raise NotImplementedError
 
     def _read_support(self, indices, sample, key, transforms, resize):
         """-> uint8 (K, 3, H, W), with the key frame's transforms, then scaled by resize."""
@@ -124,7 +133,7 @@ class VideoDatasetMapper:
             # Boxes may have been drawn on the picture as stored, its EXIF orientation ignored.
             stored = image if in_file else read_image(sample["file_name"], upright=False)
             if stored.shape[:2] != expected:
-                raise InputError(f"{_name(sample)} is {image.shape[1]}x{image.shape[0]} pixels but its "
+                raise InputError(f"{frame_name(sample)} is {image.shape[1]}x{image.shape[0]} pixels but its "
                                  f"annotation says {expected[1]}x{expected[0]}; one of the two belongs to "
                                  "another data set")
             image = stored
@@ -134,6 +143,27 @@ class VideoDatasetMapper:
 
     def _to_tensor(self, image):
         return to_tensor(image, self.image_format)
+
+
+@MAPPER_REGISTRY.register()
+class VideoDatasetMapper(ClipMapper):
+    """Dataset dict of one labelled frame -> the frame, its support frames, and "instances" with gt_boxes, gt_classes,
+    gt_ids of the boxes left by the crop; image_id as in the dict."""
+
+    def key_frame(self, dataset_dict, rng):
+        sample = {**_STILL, "video_id": dataset_dict["file_name"], **copy.deepcopy(dataset_dict)}
+        return sample, sample.pop("annotations", [])
+
+    def instances(self, annotations, transforms, size, sample):
+        for annotation in annotations:
+            if not np.isfinite(annotation["bbox"]).all():
+                raise InputError(f"{frame_name(sample)} has the box {list(annotation['bbox'])}; expected finite "
+                                 "corners; correct its annotation")
+        annotations = [detection_utils.transform_instance_annotations(annotation, transforms, size)
+                       for annotation in annotations if not annotation.get("iscrowd", 0)]
+        instances = detection_utils.annotations_to_instances(annotations, size)
+        instances.gt_ids = torch.tensor([a.get("track_id", -1) for a in annotations], dtype=torch.int64)
+        return detection_utils.filter_empty_instances(instances)
 
 
 class TestFrameMapper:
@@ -171,7 +201,8 @@ def to_tensor(image, image_format="RGB"):
     return torch.from_numpy(np.array(image.transpose(2, 0, 1)))  # a copy: contiguous, writable
 
 
-def _name(sample):
+def frame_name(sample):
+    """What errors call the frame of a sample."""
     return f"frame {sample.get('frame_index')} of {sample.get('video_id')} ({sample['file_name']})"
 
 
@@ -180,15 +211,3 @@ def _to_size(image, size):
     if image.shape[:2] == (height, width):
         return image
     return T.ResizeTransform(*image.shape[:2], height, width).apply_image(image)
-
-
-def _instances(annotations, transforms, size, sample):
-    for annotation in annotations:
-        if not np.isfinite(annotation["bbox"]).all():
-            raise InputError(f"{_name(sample)} has the box {list(annotation['bbox'])}; expected finite "
-                             "corners; correct its annotation")
-    annotations = [detection_utils.transform_instance_annotations(annotation, transforms, size)
-                   for annotation in annotations if not annotation.get("iscrowd", 0)]
-    instances = detection_utils.annotations_to_instances(annotations, size)
-    instances.gt_ids = torch.tensor([a.get("track_id", -1) for a in annotations], dtype=torch.int64)
-    return detection_utils.filter_empty_instances(instances)

@@ -6,6 +6,7 @@ import shlex
 from collections import defaultdict
 
 from ..errors import InputError
+from .objects import is_whole_video
 
 logger = logging.getLogger(__name__)
 
@@ -13,20 +14,28 @@ _SHOWN = 5
 
 
 def without_missing(samples, video_index, *, allow_missing):
-    """-> the dataset dicts whose picture or video file is there; how many are not is logged.
+    """-> the dataset dicts whose picture or video file is there; how many are not is logged. Of a whole video (without
+    labelled and other frames) one picture is enough: "missing_frames" then lists the others' indices.
 
     Raises InputError saying how many are missing, and the first of them, unless allow_missing."""
-    files = [_file(sample, video_index) for sample in samples]
-    missing = missing_files(files)
+    files = [_files(sample, video_index) for sample in samples]
+    every = [file for listed in files for file in listed]
+    missing = missing_files(every)
     if not missing:
         return samples
-    kept = [sample for sample, file in zip(samples, files, strict=True) if file not in missing]
-    text = _count([file for file in files if file in missing], len(files), "labelled training frames")
+    text = _count([file for file in every if file in missing], len(every), "labelled training frames")
     if not allow_missing:
         raise InputError(f"{text}; add them, or train without these frames with --allow-missing "
                          "(DATALOADER.ALLOW_MISSING True); datasets/check.py NAME lists all")
     logger.warning("%s; they are left out", text)
-    return kept
+    return [_marked(sample, listed, missing) for sample, listed in zip(samples, files, strict=True)
+            if not missing.issuperset(listed)]
+
+
+def _marked(sample, files, missing):
+    if not is_whole_video(sample) or missing.isdisjoint(files):
+        return sample
+    return {**sample, "missing_frames": [t for t, file in enumerate(files) if file in missing]}
 
 
 def refuse_missing_frames(video_index, name):
@@ -58,10 +67,12 @@ def _present(folder, names):
         return set()
 
 
-def _file(sample, video_index):
-    """Path of the file that holds a sample's frame."""
+def _files(sample, video_index):
+    """Paths of the files that hold a sample's frame or frames."""
     video_id = sample.get("video_id")
-    return (video_id in video_index and video_index.file(video_id)) or sample["file_name"]
+    if is_whole_video(sample):
+        return video_index.paths(video_id)
+    return [(video_id in video_index and video_index.file(video_id)) or sample["file_name"]]
 
 
 def _count(missing, total, kind):

@@ -168,15 +168,21 @@ def draw_layer(obj, t, *, margin=2.0, bend=None):
 
 def paste(image, layer, origin):
     """Lay a layer over image (H, W, 3) float32, in place; what lies outside is cut off."""
-    (x0, y0), (height, width) = origin, image.shape[:2]
-    top, left = max(0, -y0), max(0, -x0)
-    bottom, right = min(layer.shape[0], height - y0), min(layer.shape[1], width - x0)
-    if bottom <= top or right <= left:
-        return
-    part = layer[top:bottom, left:right]
-    region = image[y0 + top:y0 + bottom, x0 + left:x0 + right]
-    region *= 1 - part[..., 3:]
-    region += part[..., :3]
+    patch, region = shared_pixels(layer.shape, origin, image.shape)
+    image[region] *= 1 - layer[patch][..., 3:]
+    image[region] += layer[patch][..., :3]
+
+
+def shared_pixels(patch, origin, image):
+    """What a patch whose corner is at origin (x0, y0) of an image shares with it; patch and image are shapes
+    (rows, columns, ...) -> slices (rows, columns) in the patch, and the same in the image."""
+    inside, region = [], []
+    for start, size, room in zip(reversed(origin), patch, image):
+        first = max(0, start)
+        last = max(first, min(start + size, room))
+        inside.append(slice(first - start, last - start))
+        region.append(slice(first, last))
+    return tuple(inside), tuple(region)
 
 
 def noise_texture(rng, side, *, cells, mean, spread):

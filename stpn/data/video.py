@@ -12,13 +12,14 @@ __all__ = ["DEFAULT_FPS", "Frame", "FrameReader", "VideoIndex", "read_image"]
 
 @dataclass(frozen=True)
 class _Pictures:
-    """frames: a pattern, or the paths in order. length: number of frames."""
+    """frames: a pattern, or the paths in order. length: number of frames. first: number of frame 0 in the pattern."""
 
     frames: str | tuple
     length: int
+    first: int = 0
 
     def path(self, i):
-        return self.frames.format(i) if isinstance(self.frames, str) else self.frames[i]
+        return self.frames.format(i + self.first) if isinstance(self.frames, str) else self.frames[i]
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class VideoIndex:
     def __init__(self):
         self._videos = {}  # video_id -> _Pictures or _File
 
-    def add(self, video_id, pattern_or_paths, length=None):
+    def add(self, video_id, pattern_or_paths, length=None, *, first=0):
         """pattern_or_paths: "/data/val/x/{:06d}.JPEG" (needs length; braces that belong to the path are
-        doubled), or the frames' paths in order."""
+        doubled; first: the number of frame 0), or the frames' paths in order."""
         if not isinstance(pattern_or_paths, str):
             pattern_or_paths = tuple(map(str, pattern_or_paths))
             if length not in (None, len(pattern_or_paths)):
                 raise ValueError(f"video {video_id}: {len(pattern_or_paths)} paths but length {length}")
             length = len(pattern_or_paths)
-        self._videos[video_id] = _Pictures(pattern_or_paths, _checked(video_id, length))
+        self._videos[video_id] = _Pictures(pattern_or_paths, _checked(video_id, length), first)
 
     def add_file(self, video_id, path, length):
         """path: of a video file with `length` frames."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from detectron2.data import MetadataCatalog
 
+from ..config import class_count
 from ..data.builtin import known_classes, register_all
 
 
 def class_names(cfg):
-    """-> list of cfg.MODEL.ROI_HEADS.NUM_CLASSES names: those of the first data set of DATASETS.TEST and
-    TRAIN that has so many classes, else "class 0", "class 1", ..."""
+    """-> list of as many names as the model of cfg has classes: those of the first data set of DATASETS.TEST and
+    TRAIN that has so many, else "class 0", "class 1", ..."""
     register_all()
-    count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    _, count = class_count(cfg)
     for dataset in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
         names = MetadataCatalog.get(dataset).get("thing_classes") or known_classes(dataset) or []
         if len(names) == count:

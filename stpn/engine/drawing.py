@@ -1,13 +1,23 @@
-"""Detections on a frame, drawn by detectron2's Visualizer."""
+"""What a model found, drawn on the frame: boxes of detections, masks of tracks, and a label for each.
+
+In the manner of detectron2's Visualizer, but with OpenCV and Pillow: its polygons and its canvas take 150 ms for
+five masks of 480x270, these 3 ms, less than a model takes for a frame.
+"""
 
 from __future__ import annotations
 
+import colorsys
+from functools import lru_cache
+
+import cv2
 import numpy as np
 from detectron2.utils.colormap import colormap
-from detectron2.utils.visualizer import Visualizer
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
 
-_SMALLEST = 16  # pixels; matplotlib cannot lay out text on less
 _COLORS = colormap(rgb=True, maximum=1)
+_GOLDEN = (5 ** 0.5 - 1) / 2  # multiples of it stay apart on a circle, however many there are
+_BEHIND_TEXT = (0, 0, 0, 204)  # RGBA
 
 
 def class_color(index):
@@ -15,31 +25,92 @@ def class_color(index):
     return tuple(_COLORS[index % len(_COLORS)])
 
 
+def track_color(number):
+    """RGB in 0..1 of a track of this number >= 0: the same in every frame of the video and every run."""
+    hue, lightness = number * _GOLDEN % 1, 0.7 + 0.3 * (number * 2 ** 0.5 % 1)
+    return colorsys.hsv_to_rgb(hue, 0.85, lightness)
+
+
 def draw_detections(image, instances, class_names):
-    """image: np.uint8 (H, W, 3) RGB. instances: pred_boxes in its pixels, scores, pred_classes.
+    """image: np.uint8 (H, W, 3) RGB. instances: pred_boxes in its pixels, scores, pred_classes, and for tracks
+    pred_masks (n, H, W) bool and pred_ids; then masks are drawn instead of boxes, in colours of their tracks.
     -> a new picture of the same size and kind."""
-    if len(instances) == 0 or min(image.shape[:2]) < _SMALLEST:
-        return image.copy()
-    classes = instances.pred_classes.tolist()
-    scores = instances.scores.tolist()
-    canvas = Visualizer(image).overlay_instances(
-        boxes=instances.pred_boxes.tensor.numpy(),
-        labels=[f"{class_names[c]} {score:.0%}" for c, score in zip(classes, scores, strict=True)],
-        assigned_colors=[class_color(c) for c in classes])
-    return _cropped(canvas.get_image(), image.shape)
+    boxes = instances.pred_boxes.tensor.numpy()
+    tracked = instances.has("pred_masks")
+    numbers = (instances.pred_ids if tracked else instances.pred_classes).tolist()
+    colors = [_bytes(track_color(n) if tracked else class_color(n)) for n in numbers]
+    large_first = np.argsort(-instances.pred_boxes.area().numpy(), kind="stable")  # small ones stay visible
+    picture = image.copy()
+    if tracked:
+        for i in large_first:
+            _paint(picture, instances.pred_masks[i].numpy(), boxes[i], colors[i])
+    canvas = _Canvas(picture)
+    if not tracked:
+        for i in large_first:
+            canvas.box(boxes[i], colors[i])
+    for i, label in enumerate(_labels(instances, class_names, tracked)):
+        canvas.write(label, boxes[i, :2], _lighter(colors[i]))
+    return canvas.picture()
 
 
 def draw_note(image, text):
     """image with a line of text at the top, for frames that have no picture."""
-    if min(image.shape[:2]) < _SMALLEST:
-        return image.copy()
-    visualizer = Visualizer(image)
-    visualizer.draw_text(text, (2, 2), horizontal_alignment="left")
-    return _cropped(visualizer.output.get_image(), image.shape)
+    canvas = _Canvas(image)
+    canvas.write(text, (2, 2), (255, 255, 255))
+    return canvas.picture()
 
 
-def _cropped(drawn, shape):
-    """Visualizer's canvas is sometimes a pixel off the picture it was given."""
-    drawn = drawn[: shape[0], : shape[1]]
-    missing = [(0, want - got) for want, got in zip(shape, drawn.shape, strict=True)]
-    return np.pad(drawn, missing, mode="edge") if any(m for _, m in missing) else np.ascontiguousarray(drawn)
+def _labels(instances, class_names, tracked):
+    labels = [f"{class_names[c]} {score:.0%}" for c, score in
+              zip(instances.pred_classes.tolist(), instances.scores.tolist())]
+    return [f"{label} #{number}" for label, number in zip(labels, instances.pred_ids.tolist())] if tracked else labels
+
+
+def _paint(picture, mask, box, color):
+    """Tint picture under mask (H, W) bool, in place, with an outline. box: XYXY, holds the whole mask."""
+    x0, y0, x1, y1 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    area, mask = picture[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+    cv2.copyTo(area // 2 + np.array(color, np.uint8) // 2, mask.astype(np.uint8), area)  # half transparent
+    # What lies outside the box counts as not in the mask, so that the outline is closed there too.
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    area[mask & (inside == 0)] = color
+
+
+class _Canvas:
+    """A copy of image (np.uint8 (H, W, 3) RGB) to draw boxes and text on."""
+
+    def __init__(self, image):
+        self._image = Image.fromarray(image)
+        self._draw = ImageDraw.Draw(self._image, "RGBA")
+        self._unit = max(11, round(np.sqrt(image.shape[0] * image.shape[1]) / 70))  # pixels, height of text
+
+    def box(self, box, color):
+        """box: XYXY in pixels."""
+        x0, y0, x1, y1 = box.tolist()
+        self._draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=max(2, self._unit // 7))
+
+    def write(self, text, corner, color):
+        """corner: (x, y) of the text's upper left, moved so that the text is inside the picture."""
+        font = _font(self._unit)
+        left, top, right, bottom = self._draw.textbbox((0, 0), text, font=font)
+        room = self._image.width - right - 1, self._image.height - bottom - 1
+        x, y = (max(0, min(at, most)) for at, most in zip(corner, room))
+        self._draw.rectangle((x + left - 1, y + top - 1, x + right, y + bottom), fill=_BEHIND_TEXT)
+        self._draw.text((x, y), text, font=font, fill=color)
+
+    def picture(self):
+        return np.array(self._image)
+
+
+@lru_cache(maxsize=8)
+def _font(size):
+    return ImageFont.truetype(findfont("DejaVu Sans"), size)  # matplotlib brings it
+
+
+def _bytes(color):
+    return tuple(round(255 * v) for v in color)
+
+
+def _lighter(color):
+    """Towards white, so that it is read on black."""
+    return tuple((v + 255) // 2 for v in color)

@@ -31,7 +31,7 @@ def check_losses(losses, *, iteration, batch):
     texts = [other for other in (comm.all_gather(text) if several else [text]) if other]
     raise FloatingPointError(
         f"loss is not finite at iteration {iteration}: {' | '.join(texts)}; nothing of this iteration was "
-        "kept: look at these frames' boxes, or lower SOLVER.BASE_LR, and go on from the last checkpoint with "
+        "kept: look at these frames' annotations, or lower SOLVER.BASE_LR, and go on from the last checkpoint with "
         "--resume"
     )
 

@@ -49,7 +49,7 @@ def parameter_groups(cfg, model):
                 continue
             seen.add(parameter)
             name = f"{module_name}.{own_name}" if module_name else own_name
-            decay = _weight_decay(cfg, name, isinstance(module, _NORMS))
+            decay = _weight_decay(cfg, name, module)
             groups[_learning_rate(cfg, name), decay].append(parameter)
     for (rate, decay), parameters in groups.items():
         count = sum(parameter.numel() for parameter in parameters)
@@ -57,14 +57,15 @@ def parameter_groups(cfg, model):
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
-def _weight_decay(cfg, name, in_norm):
+def _weight_decay(cfg, name, module):
     """Norms: WEIGHT_DECAY_NORM (by name as in the authors' code, and by type, for norms with other names);
-    position tables: WEIGHT_DECAY_EMBED; biases: WEIGHT_DECAY_BIAS, None means as weights; all others, prompt
-    queries included: WEIGHT_DECAY."""
+    position tables and the tables of nn.Embedding (queries, feature levels of a mask decoder): WEIGHT_DECAY_EMBED;
+    biases: WEIGHT_DECAY_BIAS, None means as weights; all others, prompt queries and the pixel decoder's
+    level_embed, which are plain parameters, included: WEIGHT_DECAY."""
     solver = cfg.SOLVER
-    if in_norm or "norm" in name:
+    if isinstance(module, _NORMS) or "norm" in name:
         return solver.WEIGHT_DECAY_NORM
-    if name.endswith(_POSITIONS):
+    if isinstance(module, nn.Embedding) or name.endswith(_POSITIONS):
         return solver.WEIGHT_DECAY_EMBED
     if _is_bias(name) and solver.WEIGHT_DECAY_BIAS is not None:
         return solver.WEIGHT_DECAY_BIAS

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from detectron2.structures import Boxes, Instances
 
 from ..data.mapper import prepare
 from ..data.source import open_source
@@ -17,21 +13,9 @@ from ..prompting.sampling import POLICIES
 from .checkpoint import load_weights
 from .class_names import class_names
 from .model import build_model
+from .readable_frames import FrameResult, ReadableFrames
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class FrameResult:
-    """index from 0; time in seconds; image: the original frame, np.uint8 (H, W, 3) RGB.
-    predictions: detectron2 Instances on the CPU in pixels of image (pred_boxes XYXY, scores, pred_classes).
-    error: why the frame could not be read; then image is black and predictions are empty."""
-
-    index: int
-    time: float
-    image: np.ndarray
-    predictions: Instances
-    error: str | None = None
 
 
 class VideoPredictor:
@@ -51,6 +35,7 @@ class VideoPredictor:
         self.cfg = cfg.clone()
         self.model = _build(self.cfg, weights) if model is None else model
         self.class_names = class_names(self.cfg)
+        self._tracks = hasattr(self.model, "segment")  # follows objects, and judges them over the whole video
         self._policy = policy
         self._prepare = prepare(self.cfg)
 
@@ -66,8 +51,16 @@ class VideoPredictor:
         return self._walk(opened, sampler, owned=opened is not source)
 
     def __call__(self, source):
-        """-> list of the Instances of every frame."""
-        return [result.predictions for result in self.stream(source)]
+        """-> list of the Instances of every frame; of a segmenter one result for the video:
+
+        {"image_size": (H, W), "pred_scores": n numbers, falling, "pred_labels": n class numbers, "pred_ids": n track
+        numbers, "pred_masks": n lists with a COCO RLE {"size", "counts": str} for each frame, None where the track is
+        not seen or the frame could not be read}. Scores are those of the whole video, other than in stream.
+        """
+        if not self._tracks:
+            return [result.predictions for result in self.stream(source)]
+        opened = open_source(source)
+        return self._segment(opened, self.sampler(opened), owned=opened is not source)
 
     def sampler(self, source):
         """SupportSampler used for this source, None for the baseline. Raises InputError if it cannot work."""
@@ -85,8 +78,10 @@ class VideoPredictor:
         if delay and source.kind == "camera":
             logger.info("policy %s looks ahead: results come %d frames (%.1f s) after their frame",
                         sampler.policy, delay, delay / source.fps)
-        frames = _ReadableFrames(source, self._prepare)
-        results = self.model.stream(frames, sampler)
+        frames = ReadableFrames(source, self._prepare, tracked=self._tracks)
+        # A window of frames would hold back those of a camera until it is full.
+        at_once = {"window": 1} if self._tracks and source.kind == "camera" else {}
+        results = self.model.stream(frames, sampler, **at_once)
         like = None
         try:
             for _, item, found in results:
@@ -103,61 +98,22 @@ class VideoPredictor:
         if frames.failure is not None:
             raise frames.failure
 
-
-class _ReadableFrames:
-    """A source as the model takes it: prepared frames only of what could be read.
-
-    An unreadable frame must not reach the model, nor become a support; it waits in `_skipped` to be put back
-    in its place among the results. An error that ends the source waits in `failure`, so that the frames read
-    before it are still processed.
-    """
-
-    def __init__(self, source, prepare):
-        self.length = source.length
-        self.failure = None
-        self._source = source
-        self._prepare = prepare
-        self._skipped = deque()
-        self._passing = None
-
-    def __iter__(self):
-        self._passing = self._run()
-        return self._passing
-
-    def select(self, indices):
-        return map(self._prepare, self._source.select(indices))
-
-    def close(self):
-        if self._passing is not None:
-            self._passing.close()
-
-    def take_skipped(self, *, before, like):
-        """FrameResults of the unreadable frames up to this index, black and of the size of like."""
-        shape = (16, 16, 3) if like is None else like.shape
-        while self._skipped and self._skipped[0].index < before:
-            frame = self._skipped.popleft()
-            black = np.zeros(shape, np.uint8)
-            yield FrameResult(frame.index, frame.time, black, _nothing(shape[:2]), frame.error)
-
-    def _run(self):
-        frames = iter(self._source)
+    def _segment(self, source, sampler, *, owned):
+        frames = ReadableFrames(source, self._prepare, tracked=True)
         try:
-            for frame in frames:
-                if frame.error is None:
-                    yield self._prepare(frame)
-                else:
-                    self._skipped.append(frame)
-        except Exception as error:
-            self.failure = error
+            found = self.model.segment(frames, sampler)
+        except Exception:
+            if frames.failure is None and not frames.read:
+                raise InputError(f"{source.name} has no frame that can be read; there is nothing to segment") from None
+            if frames.failure is None:
+                raise
         finally:
-            if hasattr(frames, "close"):
-                frames.close()
-
-
-def _nothing(size):
-    """Instances of an empty frame of size (H, W)."""
-    return Instances(size, pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0),
-                     pred_classes=torch.zeros(0, dtype=torch.int64))
+            frames.close()
+            if owned:
+                source.close()
+        if frames.failure is not None:
+            raise frames.failure
+        return {**found, "pred_masks": [frames.with_gaps(masks) for masks in found["pred_masks"]]}
 
 
 def _build(cfg, weights):

@@ -6,6 +6,9 @@ import contextlib
 import json
 import os
 
+import numpy as np
+from pycocotools import mask as coco_mask
+
 from ..errors import InputError, atomic_path
 
 
@@ -33,7 +36,8 @@ def prepare_output(folder, names, *, overwrite=False, source=None):
 
 
 def frame_record(result, class_names, *, policy):
-    """One frame as plain data: boxes are XYXY in pixels of the original frame, time is in seconds."""
+    """One frame as plain data: boxes are XYXY in pixels of the original frame, time is in seconds. Tracks have their
+    numbers ("track_ids") and masks ("segmentations", COCO RLE with counts as text), too."""
     found = result.predictions
     record = {
         "index": result.index, "time": round(result.time, 6), "policy": policy,
@@ -41,7 +45,15 @@ def frame_record(result, class_names, *, policy):
         "scores": [round(score, 5) for score in found.scores.tolist()],
         "labels": [class_names[c] for c in found.pred_classes.tolist()],
     }
+    if found.has("pred_masks"):
+        record.update(track_ids=found.pred_ids.tolist(), segmentations=_run_lengths(found.pred_masks))
     return record if result.error is None else {**record, "error": result.error}
+
+
+def _run_lengths(masks):
+    """(n, H, W) bool -> n times {"size": [H, W], "counts": str}."""
+    rles = coco_mask.encode(np.asfortranarray(masks.permute(1, 2, 0).numpy(), np.uint8))
+    return [{"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")} for rle in rles]
 
 
 class JsonLinesWriter:

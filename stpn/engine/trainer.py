@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from ..data.agreement import check_data_sets
 from ..data.build import build_video_test_loader, build_video_train_loader
 from ..data.builtin import ensure_registered
+from ..errors import InputError
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
 from .guards import check_losses, seed_iteration
@@ -30,6 +31,7 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg):
         # Follows DefaultTrainer.__init__, which knows neither processes on the CPU nor another checkpointer.
         TrainerBase.__init__(self)
+        _require_device_for_amp(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         ensure_registered([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])  # a wrong name shows before anything is read
@@ -108,3 +110,10 @@ class Trainer(DefaultTrainer):
     def build_evaluator(cls, cfg, dataset_name):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return build_evaluator(cfg, dataset_name, folder)
+
+
+def _require_device_for_amp(cfg):
+    """detectron2's loop for mixed precision knows CUDA alone, and asserts it in the first iteration."""
+    if cfg.SOLVER.AMP.ENABLED and not (cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available()):
+        raise InputError(f"SOLVER.AMP.ENABLED is True and MODEL.DEVICE {cfg.MODEL.DEVICE!r}: mixed precision needs a "
+                         "CUDA device; add SOLVER.AMP.ENABLED False to train here")

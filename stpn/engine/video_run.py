@@ -20,20 +20,32 @@ from .video_writer import VideoWriter
 
 @dataclass
 class RunTotals:
-    """failure: the error that ended the source, if one did; everything before it has been written."""
+    """tracks: numbers of those that were found, None for a detector. failure: the error that ended the source, if one
+    did; everything before it has been written."""
 
     frames: int = 0
     unreadable: int = 0
     detections: int = 0
+    tracks: set | None = None
     seconds: float = 0.0
     failure: InputError | None = None
     interrupted: bool = False
+
+    def count(self, result):
+        self.frames += 1
+        self.unreadable += result.error is not None
+        self.detections += len(result.predictions)
+        if result.predictions.has("pred_ids"):
+            self.tracks = (self.tracks or set()).union(result.predictions.pred_ids.tolist())
 
 
 def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold=0.5, max_frames=None,
               progress=True):
     """Write the detections of at least score_threshold of each frame to jsonl_path, and the frames with them
     drawn to video_path. -> RunTotals.
+
+    A track's score is that of the frames so far, so that it may pass the threshold in mid-video, either way; frames
+    already written are not changed.
 
     Both files are written under temporary names. Ctrl-C, or an InputError of the source, ends the run early
     with both files whole as far as they go; any other error leaves nothing behind.
@@ -54,9 +66,7 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
                 lines.write(frame_record(result, predictor.class_names, policy=policy))
                 if video:
                     video.write(_draw(result, predictor.class_names), result.time)
-                totals.frames += 1
-                totals.unreadable += result.error is not None
-                totals.detections += len(found)
+                totals.count(result)
                 bar.update()
                 if interrupted():
                     break

@@ -61,6 +61,7 @@ def to_model_names(weights, model_names):
     weights = _unwrap(weights, ours)
     weights = _mm_swin(weights)
     weights = _timm_swin(weights)
+    weights = _early_mask2former(weights, ours)
     weights = {name: value for name, value in weights.items() if not name.endswith(RECOMPUTED)}
     return _place_backbone(weights, ours)
 
@@ -113,6 +114,18 @@ def _timm_swin(weights):
         return weights
     lower = lambda match: f"layers.{int(match[1]) - 1}.downsample."  # noqa: E731
     return {_DOWNSAMPLE.sub(lower, name): value for name, value in weights.items()}
+
+
+def _early_mask2former(weights, ours):
+    """Mask2Former's first checkpoints had the pixel decoder directly below the head, and another name for the
+    learned queries. What stands there today has "pixel_decoder." or "predictor." already."""
+    head = re.compile(r"^sem_seg_head\.(?!pixel_decoder\.|predictor\.)")
+    if not any(name.startswith("sem_seg_head.pixel_decoder.") for name in ours):
+        return weights
+    return {
+        head.sub("sem_seg_head.pixel_decoder.", name).replace("static_query", "query_feat"): value
+        for name, value in weights.items()
+    }
 
 
 def _place_backbone(weights, ours):

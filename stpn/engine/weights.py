@@ -12,12 +12,17 @@ from .weight_names import choose_weights, to_model_names
 
 logger = logging.getLogger(__name__)
 
+# Class weights of the mask losses: published files hold them, ours follow from the config and never from a file.
+_FROM_CONFIG = "criterion.empty_weight"
 # Set by the config or by counting, so a checkpoint without them is whole.
-_NOT_WEIGHTS = (*RECOMPUTED, "pixel_mean", "pixel_std", "num_batches_tracked", "cell_anchors")
+_NOT_WEIGHTS = (*RECOMPUTED, "pixel_mean", "pixel_std", "num_batches_tracked", "cell_anchors", _FROM_CONFIG)
 # Parts within parts: a plain detector has no SELSA, and starting from it is ordinary.
 _OWN_PARTS = ("roi_heads.box_head.aggregators",)
 # Classifiers have no normalisation of the four outputs: these start fresh with a bare encoder.
 _OUTPUT_NORM = re.compile(r"(backbone\.)?norm\d+\.")
+# Mask2Former's head starts from another data set's but for its classes; all else must be of the same head, or
+# a training would quietly start with random queries or layers.
+_HEAD, _CLASSES = "sem_seg_head.", "sem_seg_head.predictor.class_embed."
 
 
 @dataclass
@@ -49,7 +54,7 @@ def load_weights(model, source, *, scope="model", allow_partial=False, min_match
 
     scope: "model": all of the model must be in the file (to evaluate or use it);
         "parts": to start training from: a part of the model (backbone, neck, prompt_predictor, ...) of which
-        the file has nothing starts fresh, the backbone must be there;
+        the file has nothing starts fresh, the backbone must be there; of a mask head all but the classes must fit;
         "backbone": only the backbone is loaded and asked for.
     min_match: share of the wanted tensors that must match by name and shape; "model" refuses any missing one
         and any of another shape. allow_partial accepts any share above zero, and fresh parts.
@@ -82,6 +87,8 @@ def compare(weights, targets, *, source):
     """Two {name: tensor} -> LoadReport. Buffers that are no weights count only when the file has them."""
     report = LoadReport(source)
     for name, target in targets.items():
+        if name.endswith(_FROM_CONFIG):
+            continue
         if name not in weights:
             if not name.endswith(_NOT_WEIGHTS):
                 report.missing.append(name)
@@ -129,6 +136,12 @@ def _problem(report, *, scope, allow_partial, min_match):
             f"it has nothing for {', '.join(report.fresh)}: enough to start training from, "
             "not to evaluate or use; --allow-partial takes it all the same"
         )
+    other = _other_head(report) if scope == "parts" else []
+    if other:
+        return (
+            f"its mask head is another one ({_few(other, 2)}); set MODEL.MASK_FORMER.* and MODEL.SEM_SEG_HEAD.* as it "
+            "was trained, or start those tensors at random with --allow-partial"
+        )
     left_out = set(report.fresh) if scope == "parts" else set()
     if scope == "backbone":
         left_out = {_part(name) for name in report.missing} - {"backbone"}
@@ -143,6 +156,15 @@ def _problem(report, *, scope, allow_partial, min_match):
         f"only {share:.0%} of the model's tensors are in it, {min_match:.0%} are needed; check MODEL.WEIGHTS "
         "and the config file, or take it all the same with --allow-partial"
     )
+
+
+def _other_head(report):
+    """What keeps a mask head from being the model's own with other classes; [] if it is, or if there is none."""
+    if _part(_HEAD) in report.fresh:
+        return []
+    other = [f"{name} {list(theirs)} for {list(ours)}" for name, theirs, ours in report.mismatched]
+    names = (*other, *report.missing, *report.unexpected)
+    return [name for name in names if name.startswith(_HEAD) and not name.startswith(_CLASSES)]
 
 
 def _log(report):

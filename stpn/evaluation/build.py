@@ -2,6 +2,7 @@
 
 from detectron2.data import MetadataCatalog
 
+from .vis import YouTubeVISEvaluator
 from .vod import ImageNetVIDEvaluator
 
 
@@ -11,7 +12,11 @@ def _imagenet_vid(cfg, dataset_name, output_folder):
     )
 
 
-EVALUATORS = {"imagenet_vid": _imagenet_vid}
+def _ytvis(cfg, dataset_name, output_folder):
+    return YouTubeVISEvaluator(dataset_name, output_folder=output_folder)
+
+
+EVALUATORS = {"imagenet_vid": _imagenet_vid, "ytvis": _ytvis}
 
 
 def build_evaluator(cfg, dataset_name, output_folder):

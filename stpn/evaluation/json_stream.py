@@ -27,10 +27,15 @@ def stream_list(path, *, item="record", block=BLOCK):
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     with open(path, encoding="utf-8-sig") as handle:
-        try:
-            yield from _items(handle, path, item, block)
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not text; expected a JSON list of {item}s") from None
+        yield from stream_items(handle, path, item=item, block=block)
+
+
+def stream_items(handle, name, *, item="record", block=BLOCK):
+    """stream_list of an open text file; name: what messages call it."""
+    try:
+        yield from _items(handle, name, item, block)
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not text; expected a JSON list of {item}s") from None
 
 
 def _in_folder(folder):

@@ -15,16 +15,26 @@ logger = logging.getLogger(__name__)
 
 def log_figures(results, *, dataset, classes, convention, videos, frames, detections):
     """results: {"bbox": {...}, "vid_<convention>": {...}} in percent, as ImageNetVIDEvaluator.evaluate returns them."""
-    per_class = {f"AP-{name}": name for name in classes}
-    main = {key: value for key, value in results["bbox"].items() if key not in per_class}
     logger.info(f"{dataset}: {videos} videos, {frames} labelled frames, {detections} detections")
-    logger.info("COCO box AP (percent):\n" + create_small_table(main))
-    rows = [(name, f"{results['bbox'][key]:.3f}") for key, name in per_class.items()]
-    logger.info("COCO box AP per class:\n" + tabulate(rows, headers=["class", "AP"], tablefmt="pipe"))
+    _log_ap("COCO box AP", results["bbox"], classes)
     logger.info(
         f"ImageNet-VID-style AP50 by motion, {convention.upper()} convention, not COCO's AP50:\n"
         + create_small_table(results[f"vid_{convention}"])
     )
+
+
+def log_tube_figures(results, *, dataset, classes, videos, frames, predictions):
+    """results: {"segm": {...}} in percent, as YouTubeVISEvaluator.evaluate returns them."""
+    logger.info(f"{dataset}: {videos} videos, {frames} frames, {predictions} predictions")
+    _log_ap("YouTube-VIS mask AP", results["segm"], classes)
+
+
+def _log_ap(title, figures, classes):
+    per_class = {f"AP-{name}": name for name in classes}
+    main = {key: value for key, value in figures.items() if key not in per_class}
+    logger.info(f"{title} (percent):\n" + create_small_table(main))
+    rows = [(name, f"{figures[key]:.3f}") for key, name in per_class.items()]
+    logger.info(f"{title} per class:\n" + tabulate(rows, headers=["class", "AP"], tablefmt="pipe"))
 
 
 def warn_of_oddities(path, detections, frames):

@@ -69,7 +69,7 @@ def test_interrupted_writing_leaves_nothing_that_looks_whole(tmp_path, monkeypat
             raise KeyboardInterrupt
         return toy.render_video(seed, split, number)
 
-    monkeypatch.setattr("stpn.data.toy_layout.render_video", fail)
+    monkeypatch.setattr("stpn.data.toy_files.render_video", fail)
     with pytest.raises(KeyboardInterrupt):
         write_toy(tmp_path / "set", split="val", videos=2, seed=0)
     assert not (tmp_path / "set").exists()

@@ -1,15 +1,21 @@
 """Parameter groups: what decays, what learns at which rate, and that nothing is forgotten."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from detectron2.modeling.backbone.swin import SwinTransformer
+from tiny_vis import vis_model
 from torch import nn
 
 from stpn.engine.config_file import load_config
+from stpn.engine.model import build_model
 from stpn.engine.optimizer import build_optimizer
 from stpn.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 class Model(nn.Module):
@@ -136,3 +142,24 @@ def test_groups_are_logged(caplog):
     with caplog.at_level(logging.INFO, logger="stpn"):
         build_optimizer(load_config(), Model())
     assert "weight decay 0.05" in caplog.text
+
+
+def test_tables_of_a_mask_decoder_do_not_decay_and_the_pixel_decoders_level_table_does():
+    model = vis_model()
+    cfg = load_config(CONFIGS / "stpn_ytvis19_swint.yaml", ["SOLVER.WEIGHT_DECAY_EMBED", 0.01])
+    groups = build_optimizer(cfg, model).param_groups
+    found = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        table = name.endswith(("query_feat.weight", "query_embed.weight", "predictor.level_embed.weight", "bias_table"))
+        normal = "norm" in name or re.search(r"pixel_decoder\.input_proj\.\d\.1\.", name)  # after each convolution
+        rate = 1e-5 if name.startswith("backbone.") else 1e-4
+        assert found[id(parameter)] == (pytest.approx(rate), 0.01 if table else 0.0 if normal else 0.05), name
+    assert found[id(model.sem_seg_head.pixel_decoder.transformer.level_embed)][1] == 0.05
+
+
+@pytest.mark.parametrize("name", ["stpn_vid_swint_mixer", "stpn_selsa_vid_swint"])
+def test_detectors_have_no_tables_but_position_tables(name):
+    """Their decay groups do not depend on the rule for nn.Embedding."""
+    with torch.device("meta"):
+        model = build_model(load_config(CONFIGS / f"{name}.yaml", ["MODEL.DEVICE", "meta"]))
+    assert not any(isinstance(module, nn.Embedding) for module in model.modules())

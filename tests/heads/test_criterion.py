@@ -66,8 +66,8 @@ def plain_dice(logits, wanted):
     return 1 - (2 * sum(p * t for p, t in zip(a, wanted)) + 1) / (sum(a) + sum(wanted) + 1)
 
 
-def plain_match(logits, masks, target):
-    """-> [(query, object)] of the cheapest assignment, all of them tried; draws the frame's points."""
+def plain_cost(logits, masks, target):
+    """-> (Q, n); draws the frame's points."""
     points = torch.rand(1, POINTS, 2)[0].tolist()
     cost = np.zeros((len(logits), len(target["labels"])))
     for q, n in np.ndindex(*cost.shape):
@@ -76,6 +76,12 @@ def plain_match(logits, masks, target):
         wanted = [sample(target["masks"][n].numpy(), x, y) for x, y in points]
         cost[q, n] = -2 * exponents[target["labels"][n]] / sum(exponents)
         cost[q, n] += 5 * plain_bce(predicted, wanted) + 5 * plain_dice(predicted, wanted)
+    return cost
+
+
+def plain_match(logits, masks, target):
+    """-> [(query, object)] of the cheapest assignment, all of them tried."""
+    cost = plain_cost(logits, masks, target)
     best = min(itertools.permutations(range(len(cost)), cost.shape[1]),
                key=lambda queries: sum(cost[q, n] for n, q in enumerate(queries)))
     return sorted((q, n) for n, q in enumerate(best))
@@ -114,6 +120,15 @@ def test_all_losses_and_the_order_of_their_random_points_are_those_of_the_equati
     assert losses.keys() == expected.keys() and len(losses) == 9
     for name, value in expected.items():
         assert losses[name].item() == pytest.approx(value, rel=2e-5), name
+
+
+def test_cost_of_every_query_and_object_is_that_of_the_equations():
+    outputs, (target,) = outputs_of(frames=1), targets_of((3,))
+    logits, masks = outputs["pred_logits"][0].detach(), outputs["pred_masks"][0].detach()
+    torch.manual_seed(5)
+    cost = build().matcher.cost(logits, masks, target)
+    torch.manual_seed(5)
+    np.testing.assert_allclose(cost, plain_cost(logits.tolist(), masks.numpy(), target), rtol=1e-5)
 
 
 @pytest.mark.parametrize("objects", [1, 3, 5])

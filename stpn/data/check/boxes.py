@@ -45,12 +45,13 @@ def _inside(corners, size, inclusive):
     return max(x1, 0), max(y1, 0), min(x2, right), min(y2, bottom)
 
 
-def report_boxes(frame, findings, *, inclusive):
-    """Add the faults of a frame's boxes to findings. Objects of no known class are another matter."""
+def report_boxes(frame, findings, *, inclusive, crowds=False):
+    """Add the faults of a frame's boxes to findings. Objects of no known class are another matter. crowds: crowd
+    regions are none."""
     shape = f" in a picture of {frame.size[0]}x{frame.size[1]}" if frame.size else ""
     for box in frame.boxes:
         fault = box.label is not None and box_fault(box.corners, frame.size, inclusive=inclusive)
-        if box.crowd:
+        if box.crowd and not crowds:
             findings.add("crowd", box.where, f"frame {frame.index} of {frame.video_id}")
         if fault:
             corners = ", ".join(f"{corner:g}" for corner in box.corners)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 class CheckedBox(NamedTuple):
     """corners: x1, y1, x2, y2 in pixels as in the file. label: class name, None when it is not known.
-    track: None without one. crowd: marked as iscrowd."""
+    track: None without one. crowd: marked as iscrowd. mask: RLE or polygons, None without one."""
 
     where: str
     corners: tuple
     label: str | None
     track: int | None
     crowd: bool = False
+    mask: object = None
 
 
 class CheckedFrame(NamedTuple):
@@ -29,10 +30,14 @@ class CheckedSet:
 
     name; format: words for the report; place: its list or JSON file; classes: names in order; lengths: {video
     id: frames, or None when not known}; inclusive: corners are pixels that belong to the box (largest W - 1),
-    not continuous coordinates (largest W).
+    not continuous coordinates (largest W); labelled: False for a test set whose labels are hidden; crowds: crowd
+    regions are legal; empty: what training does with frames without objects.
     """
 
     inclusive = True
+    labelled = True
+    crowds = False
+    empty = "training leaves them out"
 
     def __len__(self):
         raise NotImplementedError

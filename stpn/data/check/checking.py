@@ -25,19 +25,19 @@ def check(checked, *, sample=200, progress=lambda items, total: items):
 
     sample: labelled frames to decode, evenly spread; None for every one. progress: wraps the long iterations.
     """
-    findings, counts = Findings(), Counts(checked.classes, checked.lengths)
+    findings, counts = Findings(), Counts(checked.classes, checked.lengths, empty_frames=checked.empty)
     checked.report(findings)
     tracks = _Tracks()
     for position in progress(range(len(checked)), total=len(checked)):
         frame = checked.frame(position, findings)
         if frame is not None:
-            report_boxes(frame, findings, inclusive=checked.inclusive)
+            report_boxes(frame, findings, inclusive=checked.inclusive, crowds=checked.crowds)
             tracks.look_at(frame, findings)
             counts.add(position, frame, usable_boxes(frame, inclusive=checked.inclusive))
     positions = spread(len(checked), len(checked) if sample is None else sample)
     pictures = progress(checked.decode(positions), total=len(positions))
     # What stops training may be why boxes are not counted.
-    if not counts.boxes and not findings.count(STOPS):
+    if checked.labelled and not counts.boxes and not findings.count(STOPS):
         findings.add("no object", checked.place, f"none of the {len(checked)} labelled frames shows an object; frames "
                                                  "without objects are left out, so that training has none")
     return Result(findings, counts, _look_at(pictures, checked, findings))

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ...errors import atomic_path
+from ..datasets.mask_rle import decode
 from .sheet_font import font_for
 
 TILE = 320, 240  # pixels a frame gets at most
@@ -21,6 +22,16 @@ def track_color(track):
         return 128, 128, 128
     hue, light = track * _GOLDEN % 1.0, 0.42 + 0.1 * (track // 7 % 2)
     return tuple(round(255 * part) for part in colorsys.hls_to_rgb(hue, light, 1.0))
+
+
+def tint(image, masks):
+    """image: np.uint8 (H, W, 3) RGB. masks: list of (RLE or polygons of this size, track). -> a copy with each mask in
+    the colour of its track, half transparent."""
+    image = image.copy()
+    for mask, track in masks:
+        inside = decode(mask, image.shape[:2])
+        image[inside] = (image[inside].astype(np.uint16) + track_color(track)) // 2
+    return image
 
 
 def draw_tile(image, boxes, title):

@@ -17,7 +17,9 @@ class Counts:
     empty: labelled frames without a box; boxes, tracks, videos: Counter by class name.
     """
 
-    def __init__(self, classes, lengths):
+    def __init__(self, classes, lengths, *, empty_frames="training leaves them out"):
+        """empty_frames: what becomes of labelled frames without a box, for the report."""
+        self._empty_frames = empty_frames
         self.classes, self.lengths = list(classes), dict(lengths)
         self.labelled = Counter()  # by video
         self.empty = self.crowds = self.untracked = 0
@@ -53,7 +55,7 @@ class Counts:
         """-> lines of text for the report."""
         unlabelled = sum(video not in self.labelled for video in self.lengths)
         empty = sum(video in self.labelled and video not in self.with_objects for video in self.lengths)
-        left_out = " (training leaves them out)" if self.empty else ""
+        left_out = f" ({self._empty_frames})" if self.empty else ""
         known = [length for length in self.lengths.values() if length is not None]
         total = f"{sum(known)}" + (f" in {len(known)} of them" if len(known) < len(self.lengths) else "")
         crowd = f"; {self.crowds} more are marked as crowd" if self.crowds else ""

@@ -1,7 +1,6 @@
 """Sets in the plain JSON format as a CheckedSet: also what is sound in a file that the loader refuses."""
 
 import os
-import re
 
 from ...errors import InputError
 from ..datasets.video_json_check import TABLES, check_tables, read_content
@@ -9,8 +8,7 @@ from ..datasets.video_on_disk import find_video
 from ..frame_access import read_frame
 from ..image import read_image
 from .checked_set import CheckedBox, CheckedFrame, CheckedSet
-
-_ROW = re.compile(r"(\w+)\[(\d+)\]")
+from .sound_rows import refuse_lacking, sound_rows
 
 
 class PlainSet(CheckedSet):
@@ -24,11 +22,8 @@ class PlainSet(CheckedSet):
         self.name, self.place = name, str(path)
         content, problems = read_content(path)
         self._problems = problems or check_tables(content)
-        lacking = [problem for problem in self._problems if not _ROW.match(problem.where)]
-        if lacking:
-            said = (f"{where} {message}".strip() for where, message, *_ in lacking)
-            raise InputError("; ".join(f"{path}: {text}" for text in said))
-        rows = _sound_rows(content, self._problems)
+        refuse_lacking(path, self._problems)
+        rows = sound_rows(content, self._problems, TABLES)
         names = {row["id"]: row["name"] for _, row in rows["categories"]}
         self._names, self.classes = names, [names[key] for key in sorted(names)]
         self._rows = {row["id"]: (i, row) for i, row in rows["videos"]}
@@ -101,13 +96,6 @@ class PlainSet(CheckedSet):
         track = row.get("track_id", -1)
         return CheckedBox(f"annotations[{i}].bbox", _corners(row["bbox"]), self._names[row["category_id"]],
                           None if track == -1 else track, bool(row.get("iscrowd", 0)))
-
-
-def _sound_rows(content, problems):
-    """-> {table: list of (index, row)} without the rows that a problem is about."""
-    wrong = {_ROW.match(problem.where).groups() for problem in problems}
-    return {table: [(i, row) for i, row in enumerate(content[table]) if (table, str(i)) not in wrong]
-            for table in TABLES}
 
 
 def _read(found, i):

@@ -3,7 +3,7 @@
 from ...errors import InputError, atomic_path
 from .boxes import usable_boxes
 from .checking import spread
-from .contact_sheet import draw_tile, write_sheet
+from .contact_sheet import draw_tile, tint, write_sheet
 from .problems import GOES_ON, KINDS, LEAVES_OUT, STOPS, Findings
 from .sheet_font import drawable
 
@@ -52,8 +52,10 @@ def _row(checked, positions, frames):
         if isinstance(image, InputError):
             continue
         frame = checked.frame(position, Findings())
-        boxes = [(box.corners, _short_name(box.label, checked.classes), box.track)
-                 for box in usable_boxes(frame, inclusive=checked.inclusive)]
+        usable = usable_boxes(frame, inclusive=checked.inclusive)
+        if image.shape[:2] == (frame.size or ())[::-1]:
+            image = tint(image, [(box.mask, box.track) for box in usable if box.mask is not None])
+        boxes = [(box.corners, _short_name(box.label, checked.classes), box.track) for box in usable]
         tiles.append(draw_tile(image, boxes, f"{frame.video_id}  frame {frame.index}"))
     return tiles
 

@@ -5,9 +5,12 @@ import functools
 from ...errors import InputError
 from ..builtin import ENTRIES, ensure_registered, plain_file
 from ..datasets import load_imagenet_det
-from ..datasets.image_sets import find_root
+from ..datasets.image_sets import data_folder, find_root
+from ..datasets.ytvis import is_ytvis_json
+from ..vis_sets import VisEntry
 from .layout import LayoutSet, StillSet
 from .plain import PlainSet
+from .vis import VisSet
 
 
 def open_set(name):
@@ -15,15 +18,17 @@ def open_set(name):
 
     Raises InputError or FileNotFoundError when there is no such set, or nothing of it can be read."""
     if name in ENTRIES:
-        return _open_layout(name, ENTRIES[name])
+        return _open_entry(name, ENTRIES[name])
     path = plain_file(name)
     if path is None:
         ensure_registered([name])  # says what it looked for
         raise InputError(f"data set {name!r} was registered by other code; expected a built-in name or a JSON file's")
-    return PlainSet(path, name=name)
+    return VisSet(path, name=name) if is_ytvis_json(path) else PlainSet(path, name=name)
 
 
-def _open_layout(name, entry):
+def _open_entry(name, entry):
+    if isinstance(entry, VisEntry):
+        return VisSet(entry.json_file(), data_folder() / entry.folder / entry.pictures, name=name)
     root, load = find_root(entry.folders), entry.load
     if load is load_imagenet_det:
         return StillSet(root, entry.lists, name=name)

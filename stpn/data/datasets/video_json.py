@@ -11,13 +11,13 @@ What stands after a semicolon is optional. See datasets/README.md.
 import json
 import logging
 import os
-import shlex
 from pathlib import Path
 
 from detectron2.structures import BoxMode
 
 from ...errors import InputError, atomic_path
 from .continuous_box import clip_box, corners, is_finite
+from .json_tables import first_of, refuse_fatal
 from .video_json_check import TABLES, Problem, check_tables, read_content
 from .video_on_disk import find_video
 
@@ -49,9 +49,7 @@ def load_video_json(path, *, video_index, name=None):
     """
     path = Path(path)
     content, videos, problems = _inspect(path)
-    fatal = [problem for problem in problems if problem.fatal]
-    if fatal:
-        raise InputError(_refusal(path, fatal, name))
+    refuse_fatal(path, problems, name)
     prefix = f"{path.parent.name}/" if name is None else name[:name.rfind("/") + 1]
     names = {video["id"]: f"{prefix}{video['file_name']}" for video in content["videos"]}
     for key, found in videos.items():
@@ -68,9 +66,7 @@ def load_video_json(path, *, video_index, name=None):
 def read_categories(path):
     """-> class names in the order of the class numbers; nothing else of the file is looked at."""
     content, problems = read_content(path)
-    problems = problems or [problem for problem in check_tables(content) if problem.where.startswith("categories")]
-    if problems:
-        raise InputError(_refusal(path, problems, None))
+    refuse_fatal(path, problems or [p for p in check_tables(content) if p.where.startswith("categories")])
     return _names(content)
 
 
@@ -82,7 +78,7 @@ def write_video_json(path, *, categories, videos, images, annotations):
     problems += [Problem(f"annotations[{i}].bbox", f"is {row['bbox']}; expected finite numbers", "box")
                  for i, row in enumerate(annotations if not problems else ()) if not is_finite(row["bbox"])]
     if problems:
-        raise InputError(f"not written: {_first_of(path, problems)}")
+        raise InputError(f"not written: {first_of(path, problems)}")
     tables = (f'"{table}": [' + ",".join(f"\n {_line(row)}" for row in content[table]) + "]" for table in TABLES)
     text = "{" + ",\n".join(tables) + "}\n"
     with atomic_path(path) as part:
@@ -92,17 +88,6 @@ def write_video_json(path, *, categories, videos, images, annotations):
 
 def _line(row):
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
-
-
-def _refusal(path, problems, name):
-    return (f"{_first_of(path, problems)}; "
-            f"list all with datasets/check.py {shlex.quote(name) if name else 'NAME'}")
-
-
-def _first_of(path, problems):
-    first = problems[0]
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {first.where}{' ' if first.where else ''}{first.message}{more}"
 
 
 def _inspect(path):

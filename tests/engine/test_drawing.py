@@ -1,0 +1,110 @@
+"""Masks on a frame: where they are, in whose colour, and what is left alone."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import BitMasks, Boxes, Instances
+
+from stpn.engine.drawing import class_color, draw_detections, draw_note, track_color
+
+NAMES = ["dog", "giant_panda", "Käse\nzwei"]
+
+
+def tracks(masks, ids):
+    masks = torch.as_tensor(masks)
+    return Instances(tuple(masks.shape[1:]), pred_masks=masks, pred_boxes=BitMasks(masks).get_bounding_boxes(),
+                     scores=torch.linspace(0.9, 0.5, len(masks)), pred_classes=torch.arange(len(masks)) % 3,
+                     pred_ids=torch.tensor(ids))
+
+
+def squares(*corners, size=(120, 160), side=40):
+    masks = np.zeros((len(corners), *size), bool)
+    for mask, (y, x) in zip(masks, corners, strict=True):
+        mask[y:y + side, x:x + side] = True
+    return masks
+
+
+def noise(size=(120, 160)):
+    return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def rgb(color):
+    return np.round(np.array(color) * 255)
+
+
+def test_mask_is_half_its_tracks_colour_and_the_rest_of_the_frame_is_untouched():
+    image = noise()
+    before = image.copy()
+    drawn = draw_detections(image, tracks(squares((60, 70)), [7]), NAMES)
+    assert (image == before).all() and drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert np.abs(drawn[85:98, 75:105] - (image[85:98, 75:105] / 2 + rgb(track_color(7)) / 2)).max() <= 1
+    assert (drawn[99, 70:110] == rgb(track_color(7))).all()  # the outline, at the mask's last row
+    changed = (drawn != image).any(2)
+    assert not changed[:58].any() and not changed[101:].any() and not changed[:, :68].any()
+
+
+def test_holes_and_loose_parts_are_drawn_as_they_are():
+    mask = squares((60, 30), side=50)
+    mask[0, 85:95, 50:60] = False
+    mask[0, 110:115, 140:150] = True
+    image = noise()
+    changed = (draw_detections(image, tracks(mask, [1]), NAMES) != image).any(2)
+    assert changed[110:115, 140:150].mean() > 0.95 and not changed[86:94, 51:59].any()
+    assert not changed[112:, 81:139].any()
+
+
+def test_a_track_keeps_its_colour_whoever_else_is_there():
+    image = noise()
+    alone = draw_detections(image, tracks(squares((20, 10)), [5]), NAMES)
+    among = draw_detections(image, tracks(squares((20, 10), (70, 90), (70, 20)), [5, 2, 9]), NAMES)
+    assert (alone[45:60, 10:50] == among[45:60, 10:50]).all()
+
+
+def test_small_masks_are_drawn_over_large_ones():
+    large = squares((40, 10), side=70)
+    small = squares((80, 40), side=20)
+    for order in (1, -1):
+        masks, ids = np.concatenate([large, small])[::order], [4, 6][::order]
+        drawn = draw_detections(np.zeros((120, 160, 3), np.uint8), tracks(masks.copy(), ids), NAMES)
+        assert (drawn[99, 45:55] == rgb(track_color(6))).all()
+
+
+def test_colours_of_a_hundred_tracks_differ_and_those_of_neighbours_differ_much():
+    colors = np.array([rgb(track_color(i)) for i in range(100)])
+    apart = np.abs(colors[:, None] - colors[None]).sum(2) + 999 * np.eye(100)
+    assert apart.min() > 10 and apart[:8, :8].min() > 60
+    assert len({class_color(i) for i in range(40)}) > 30
+
+
+def test_label_names_class_score_and_track():
+    blank = np.full((120, 160, 3), 128, np.uint8)
+    mask = squares((60, 30))
+    one, two = (draw_detections(blank, tracks(mask, [number]), NAMES) for number in (1, 2))
+    untold = tracks(mask, [1])
+    untold.remove("pred_masks")
+    boxed = draw_detections(blank, untold, NAMES)
+    black = [np.nonzero((picture.max(2) < 60).any(0))[0] for picture in (one, boxed)]
+    assert len(black[0]) > len(black[1]) > 20  # "dog 90% #1" is longer than "dog 90%"
+    assert (one[60:74] != two[60:74]).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (17, 23), (33, 301)])
+def test_any_size_can_be_drawn_on(size):
+    mask = np.ones((1, *size), bool)
+    drawn = draw_detections(noise(size), tracks(mask, [200]), NAMES)
+    assert drawn.shape == (*size, 3) and draw_note(noise(size), "unreadable").shape == (*size, 3)
+
+
+def test_nothing_found_leaves_the_picture_and_a_note_leaves_its_source():
+    image = noise()
+    before = image.copy()
+    nothing = Instances((120, 160), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0),
+                        pred_classes=torch.zeros(0, dtype=torch.int64))
+    drawn = draw_detections(image, nothing, NAMES)
+    assert (drawn == image).all() and drawn is not image
+    assert (draw_note(image, "gone") != image).any() and (image == before).all()
+
+
+def test_class_names_of_any_script_and_several_lines_are_written():
+    found = tracks(squares((20, 0), (60, 0), (75, 120)), [0, 1, 2])
+    assert draw_detections(noise(), found, NAMES).shape == (120, 160, 3)
