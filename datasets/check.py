@@ -6,7 +6,7 @@
 
 NAME is a built-in name, or the path of a JSON file below DETECTRON2_DATASETS (default ./datasets) without ".json", as
 in DATASETS.TRAIN. Sets that other code registers with detectron2 are not for this script. Writes NAME.txt, with all
-problems, and NAME.png, frames with their boxes in the colours of their tracks.
+problems, and NAME.png, frames with their boxes (and masks) in the colours of their tracks.
 
 Exit code: 0 when training can use everything (boxes may be clipped), 3 when it would stop or leave something
 out, 2 when the set cannot be read at all.

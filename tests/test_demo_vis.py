@@ -73,4 +73,5 @@ def test_policy_threshold_and_number_of_frames_act(demo, tmp_path, capfd):
     assert [(r["policy"], r["track_ids"], r["segmentations"]) for r in records] == [("causal", [], [])] * 3
     assert "0 instances (0 masks), policy causal" in capfd.readouterr().out
     assert demo("--no-video") == 2 and "--overwrite" in capfd.readouterr().err
-    assert demo("--no-video", "--overwrite", "MODEL.STPN.ENABLED", "False") == 2  # weights of STPN, baseline asked for
+    assert demo("--no-video", "--overwrite", "MODEL.STPN.ENABLED", "False") == 0
+    assert "policy none (baseline)" in capfd.readouterr().out

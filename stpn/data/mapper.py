@@ -17,8 +17,11 @@ from ..errors import InputError
 from ..prompting.sampling import SupportSampler
 from .augmentation import build_augmentations, randomness, seeded
 from .builtin import merged_index
+from .frame_mapper import TestFrameMapper, prepare, to_size, to_tensor
 from .image import read_image
 from .video import VideoIndex
+
+__all__ = ["MAPPER_REGISTRY", "ClipMapper", "TestFrameMapper", "VideoDatasetMapper", "frame_name", "prepare"]
 
 MAPPER_REGISTRY = Registry("MAPPER")
 MAPPER_REGISTRY.__doc__ = "Training mappers by the name in INPUT.MAPPER; each has from_config(cfg, is_train)."
@@ -112,10 +115,10 @@ class ClipMapper:
         t, video_id = sample["frame_index"], sample["video_id"]
         frames = {}  # each frame is read once, however often it supports
         for i in dict.fromkeys(indices):
-            frame = key if i == t else _to_size(self._read_near(video_id, i, t), key.shape[:2])
+            frame = key if i == t else to_size(self._read_near(video_id, i, t), key.shape[:2])
             frame = transforms.apply_image(frame)
             if resize != 1.0:
-                frame = _to_size(frame, [max(1, round(side * resize)) for side in frame.shape[:2]])
+                frame = to_size(frame, [max(1, round(side * resize)) for side in frame.shape[:2]])
             frames[i] = self._to_tensor(frame)
         return torch.stack([frames[i] for i in indices])
 
@@ -166,48 +169,6 @@ class VideoDatasetMapper(ClipMapper):
         return detection_utils.filter_empty_instances(instances)
 
 
-class TestFrameMapper:
-    """Frame of a video -> {"image": uint8 (3, h, w), "height", "width": before resizing, "frame": Frame}."""
-
-    __test__ = False  # its name looks like a test's
-
-    def __init__(self, *, min_size, max_size, image_format="RGB"):
-        """min_size: short side in pixels, 0 to keep the frame's size; max_size: limit of the long side."""
-        self.min_size = min_size
-        self.max_size = max_size
-        self.image_format = image_format
-
-    def __call__(self, frame):
-        height, width = frame.image.shape[:2]
-        image = frame.image
-        if self.min_size:
-            # Not the augmentation itself: it draws from numpy's global generator, here in another thread.
-            size = T.ResizeShortestEdge.get_output_shape(height, width, self.min_size, self.max_size)
-            image = _to_size(image, size)
-        return {"image": to_tensor(image, self.image_format), "height": height, "width": width,
-                "frame": frame}
-
-
-def prepare(cfg):
-    """-> TestFrameMapper with the test size of cfg."""
-    return TestFrameMapper(min_size=cfg.INPUT.MIN_SIZE_TEST, max_size=cfg.INPUT.MAX_SIZE_TEST,
-                           image_format=cfg.INPUT.FORMAT)
-
-
-def to_tensor(image, image_format="RGB"):
-    """uint8 (H, W, 3) RGB -> uint8 tensor (3, H, W) in image_format."""
-    if image_format == "BGR":
-        image = image[:, :, ::-1]
-    return torch.from_numpy(np.array(image.transpose(2, 0, 1)))  # a copy: contiguous, writable
-
-
 def frame_name(sample):
     """What errors call the frame of a sample."""
     return f"frame {sample.get('frame_index')} of {sample.get('video_id')} ({sample['file_name']})"
-
-
-def _to_size(image, size):
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return image
-    return T.ResizeTransform(*image.shape[:2], height, width).apply_image(image)

@@ -89,6 +89,6 @@ class ReadableFrames:
 
 def _nothing(size, *, tracked):
     """Instances of an empty frame of size (H, W)."""
-    whole_numbers = torch.zeros(0, dtype=torch.int64)
-    more = {"pred_masks": torch.zeros(0, *size, dtype=torch.bool), "pred_ids": whole_numbers} if tracked else {}
-    return Instances(size, pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0), pred_classes=whole_numbers, **more)
+    numbers = torch.zeros(0, dtype=torch.int64)
+    more = {"pred_masks": torch.zeros(0, *size, dtype=torch.bool), "pred_ids": numbers} if tracked else {}
+    return Instances(size, pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0), pred_classes=numbers, **more)

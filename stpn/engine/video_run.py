@@ -62,7 +62,7 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
         interrupted = stack.enter_context(_interruption())
         try:
             for result in itertools.islice(results, max_frames):
-                found = result.predictions = result.predictions[result.predictions.scores >= score_threshold]
+                result.predictions = result.predictions[result.predictions.scores >= score_threshold]
                 lines.write(frame_record(result, predictor.class_names, policy=policy))
                 if video:
                     video.write(_draw(result, predictor.class_names), result.time)

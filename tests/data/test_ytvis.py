@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,17 @@ def test_pictures_are_found_where_the_first_frame_is(tmp_path, pictures):
         (tmp_path / folder).mkdir(parents=True)
     ytvis_files.write_pictures(tmp_path / pictures)
     assert picture_folder(tmp_path / "train_sub.json", "clip5/00000.png") == tmp_path / pictures
+
+
+def test_example_of_the_readme_loads_as_it_says(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "datasets" / "README.md").read_text(encoding="utf-8")
+    example = json.loads(next(part for part in re.findall(r"```json\n(.*?)```", text, re.S) if "file_names" in part))
+    dicts, metadata, _ = load(write_json(tmp_path / "train.json", example))
+    masks = [[decode(a["segmentation"], (4, 6)) for a in frame] for frame in dicts[0]["annotations"]]
+    assert metadata["thing_classes"] == ["person", "bicycle"] and [len(frame) for frame in masks] == [1, 0, 1]
+    expected = np.zeros((4, 6), bool)
+    expected[1:3, 1] = expected[1:3, 2] = True  # runs 5, 2, 2, 2, 13 down the columns of four
+    assert np.array_equal(masks[0][0], expected) and 0 < masks[2][0].sum() < 6
 
 
 def test_masks_of_ytvis_mini_equal_a_plain_decode(sample_data_dir):

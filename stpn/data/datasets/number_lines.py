@@ -47,7 +47,11 @@ def refuse(where, faults):
 def read_lines(path, *, columns, expected):
     """-> (N, columns) float64 of a label file. expected: what it should be, for messages. FileNotFoundError, and
     InputError with file and line."""
-    rows, faults = parse_lines(read_text(path, expected=expected), columns=columns)
+    try:
+        text = read_text(path, expected=expected)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"label file not found: {path}; expected {expected}") from None
+    rows, faults = parse_lines(text, columns=columns)
     refuse(path, faults)
     if not len(rows):
         raise InputError(f"{path}:1: is empty; expected {expected}")

@@ -1,0 +1,73 @@
+"""benchmark_vis.py: every row and number of a tiny run, and what keeps its arms honest."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from stpn.errors import InputError
+
+SCRIPTS = Path(__file__).parents[1] / "projects" / "STPN"
+TINY = ["--small", "--device", "cpu", "--size", "64x64"]
+# Support cycles of two frames in windows of two.
+SETTINGS = ["INPUT.SUPPORT.STRIDE", "2", "INPUT.SUPPORT.FRAMES_PER_SIDE", "1", "MODEL.SWIN.DEPTHS", "[1, 1, 1, 1]",
+            "TEST.WINDOW_SIZE", "2"]
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """script(name) -> the module of that name in projects/STPN."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    before = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(before)
+
+
+def run(script, tmp_path, *arguments):
+    script("benchmark_vis").main([*TINY, "--threads", "1", "--output", str(tmp_path / "a.json"), *arguments, *SETTINGS])
+    return json.loads((tmp_path / "a.json").read_text())
+
+
+def tiny_model(script, *opts):
+    benchmark = script("benchmark_vis")
+    return benchmark, benchmark.build(benchmark.configure(benchmark.parse_arguments([*TINY, *SETTINGS, *opts])))
+
+
+def test_speed_has_a_row_for_full_and_half_supports_with_a_control(script, tmp_path, capsys):
+    report = run(script, tmp_path, "--pairs", "1")
+    assert [(row["candidate"], row["baseline"]) for row in report["rows"]] == [
+        ("STPN, full supports", "un-prompted"), ("STPN, half supports", "un-prompted")]
+    assert all(row["fps"] > 0 and row["control"]["ratio"] > 0 for row in report["rows"])
+    counts = report["parameters"]
+    assert counts["STPN"] - counts["baseline"] == counts["prompt_predictor"] > 0
+    text = capsys.readouterr().out
+    assert f"STPN {counts['STPN'] / 1e6:.2f}M" in text and text.count("un-prompted") >= 2
+
+
+def test_parameters_are_those_of_the_whole_models(script):
+    benchmark, model = tiny_model(script)
+    counts, plain = benchmark.parameters(model), benchmark.variant(model, prompt_predictor=None)
+    assert counts["STPN"] == sum(p.numel() for p in model.parameters())
+    assert counts["baseline"] == sum(p.numel() for p in plain.parameters())
+
+
+def test_a_measurement_holds_whole_support_cycles_and_whole_windows(script, monkeypatch):
+    benchmark, model = tiny_model(script, "INPUT.SUPPORT.STRIDE", "3")
+    lengths = []
+    monkeypatch.setattr(benchmark, "check", lambda model, items: lengths.append(len(items)))
+    monkeypatch.setattr(benchmark, "interleave", lambda *_, **__: {})
+    monkeypatch.setattr(benchmark, "warm_up", lambda *_: None)
+    monkeypatch.setattr(benchmark, "rows", lambda *_: [])
+    benchmark.measure_speed(benchmark.parse_arguments([*TINY, "--cycles", "2"]), model)
+    assert lengths == [12]
+
+
+def test_check_counts_support_passes_and_sees_prompts_that_do_nothing(script, monkeypatch):
+    benchmark, model = tiny_model(script)
+    items = benchmark.random_frames(4, (64, 64))
+    with torch.inference_mode():
+        assert benchmark.check(model, items) > 1e-3
+        with pytest.raises(AssertionError, match="2 support passes"):
+            benchmark.check(model, items + items[:-1] * 0 + items[:0] if False else items + items[:0])
