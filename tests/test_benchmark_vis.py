@@ -64,10 +64,49 @@ def test_a_measurement_holds_whole_support_cycles_and_whole_windows(script, monk
     assert lengths == [12]
 
 
-def test_check_counts_support_passes_and_sees_prompts_that_do_nothing(script, monkeypatch):
+def test_check_sees_prompts_that_do_nothing(script):
     benchmark, model = tiny_model(script)
     items = benchmark.random_frames(4, (64, 64))
     with torch.inference_mode():
         assert benchmark.check(model, items) > 1e-3
-        with pytest.raises(AssertionError, match="2 support passes"):
-            benchmark.check(model, items + items[:-1] * 0 + items[:0] if False else items + items[:0])
+        model._predict_prompts = lambda support: None
+        with pytest.raises(AssertionError, match="next to nothing"):
+            benchmark.check(model, items)
+
+
+def test_check_counts_the_support_passes(script):
+    benchmark, model = tiny_model(script)
+    prompted = model.prompted
+    model.prompted = lambda frames, sampler: prompted(frames, sampler.with_policy("sliding"))
+    with torch.inference_mode(), pytest.raises(AssertionError, match="4 support passes for 4 frames, not 2"):
+        benchmark.check(model, benchmark.random_frames(4, (64, 64)))
+
+
+def test_memory_is_measured_in_a_process_for_each_length(script, tmp_path, capsys):
+    found = run(script, tmp_path, "--memory", "--memory-frames", "2", "3")["memory"]
+    assert list(found) == ["2", "3"]
+    for held in found.values():
+        assert held["peak"] >= held["before"] > 100  # a process with torch in it
+    assert 0 < found["2"]["results"] < found["3"]["results"]
+    assert "peak without results, 3 frames to 2: " in capsys.readouterr().out
+
+
+def test_memory_ratio_leaves_the_results_out(script):
+    text = script("benchmark_segment").memory_text({
+        500: {"before": 90.0, "peak": 130.0, "results": 20.0}, 50: {"before": 90.0, "peak": 102.0, "results": 2.0}})
+    assert text.endswith("500 frames to 50: 1.100") and text.splitlines()[2].split()[0] == "50"
+
+
+def test_generated_frames_differ_and_can_be_asked_for_again(script):
+    video = script("benchmark_segment").MovingPicture(3, (10, 12))
+    frames = list(video)
+    assert len(frames) == video.length and frames[0]["image"].shape == (3, 10, 12)
+    assert (frames[0]["image"] != frames[1]["image"]).any()
+    assert (next(iter(video.select([2])))["image"] == frames[2]["image"]).all()
+
+
+def test_other_configurations_are_refused(script):
+    benchmark = script("benchmark_vis")
+    for opts in (["MODEL.STPN.ENABLED", "False"], ["--config-file", str(SCRIPTS.parents[1] / "configs/toy/stpn.yaml")]):
+        with pytest.raises(InputError, match="name an STPN configuration for video instance segmentation"):
+            benchmark.build(benchmark.configure(benchmark.parse_arguments(["--small", "--device", "cpu", *opts])))

@@ -44,7 +44,7 @@ def test_a_sequence_is_read_as_it_is_written(folder):
     lambda text: "\ufeff" + text,
     lambda text: text + "\n \n",
     lambda text: text.strip(),
-], ids=["tab", "space", "comma and space", "windows", "byte order mark", "empty lines at the end", "no last newline"])  # fmt: skip
+], ids=["tab", "space", "comma and space", "windows", "byte order mark", "empty end", "no last newline"])  # fmt: skip
 def test_other_ways_to_write_the_same_boxes(folder, change):
     path = folder / "S1/groundtruth.txt"
     path.write_text(change(path.read_text()), encoding="utf-8", newline="")

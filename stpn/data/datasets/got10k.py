@@ -17,13 +17,13 @@ import numpy as np
 from ...errors import InputError
 from ..image import picture_size
 from ..text_file import read_text
-from .number_lines import read_lines, refuse
+from .number_lines import refuse
 from .numbered_pictures import Numbered, numbered_pictures
+from .track_labels import read_boxes, read_flags, refuse_length
 
 logger = logging.getLogger(__name__)
 
 _RESOLUTION = re.compile(r"^\s*resolution\s*:\s*\(?\s*(\d+)\s*,\s*(\d+)\s*\)?\s*$", re.MULTILINE)
-_BOXES = "lines x,y,w,h in pixels, one for each frame"
 
 
 def load_got10k(folder, *, name, video_index, labelled=True):
@@ -99,27 +99,6 @@ def _sequence(path, video_id, video_index, labelled):
             "video_length": length, "height": height, "width": width, "boxes": boxes, "absent": absent, "cover": cover}
 
 
-def read_boxes(path):
-    """-> (N, 4) float64 XYWH; a line is finite, or NaN as a whole. InputError with file and line."""
-    boxes = read_lines(path, columns=4, expected=_BOXES)
-    sound = np.isfinite(boxes).all(1) | np.isnan(boxes).all(1)
-    refuse(path, [(row + 1, "has numbers that are not finite; expected four finite ones, or four NaN where the target "
-                   "is absent") for row in np.flatnonzero(~sound)])
-    return boxes
-
-
-def read_flags(path, *, high, length):
-    """-> (length,) int64 in 0..high, None when there is no such file. InputError with file and line."""
-    if not path.is_file():
-        return None
-    expected = f"a whole number in 0..{high} for each frame"
-    flags = read_lines(path, columns=1, expected=expected)[:, 0]
-    refuse(path, [(row + 1, f"is {flags[row]:g}; expected a whole number in 0..{high}")
-                  for row in np.flatnonzero(~np.isin(flags, np.arange(high + 1)))])
-    _refuse_length(path, len(flags), length, f"groundtruth.txt has {length} lines")
-    return flags.astype(np.int64)
-
-
 def _length(path, pictures, rows, labelled):
     """-> number of frames. The largest number counts: pictures missing between others are for the checks before
     training and evaluation."""
@@ -127,15 +106,8 @@ def _length(path, pictures, rows, labelled):
         raise InputError(f"{path} has no pictures; expected 00000001.jpg and those that follow")
     length = rows if pictures is None else pictures.last
     if labelled or rows != 1:
-        _refuse_length(path / "groundtruth.txt", rows, length, f"the last picture has number {length}")
+        refuse_length(path / "groundtruth.txt", rows, length, f"the last picture has number {length}")
     return length
-
-
-def _refuse_length(path, lines, expected, reason):
-    if lines < expected:
-        raise InputError(f"{path}:{lines}: the file ends with this line; expected {expected} lines, as {reason}")
-    if lines > expected:
-        raise InputError(f"{path}:{expected + 1}: is one line too many of {lines}; expected {expected}, as {reason}")
 
 
 def _visibility(path, boxes):

@@ -1,0 +1,35 @@
+"""The label files of a tracking sequence: a box or a flag on the line of each frame."""
+
+import numpy as np
+
+from ...errors import InputError
+from .number_lines import read_lines, refuse
+
+
+def read_boxes(path):
+    """-> (N, 4) float64 XYWH; a line is finite, or NaN as a whole. InputError with file and line."""
+    boxes = read_lines(path, columns=4, expected="lines x,y,w,h in pixels, one for each frame")
+    sound = np.isfinite(boxes).all(1) | np.isnan(boxes).all(1)
+    refuse(path, [(row + 1, "has numbers that are not finite; expected four finite ones, or four NaN where the target "
+                   "is absent") for row in np.flatnonzero(~sound)])
+    return boxes
+
+
+def read_flags(path, *, high, length):
+    """-> (length,) int64 in 0..high, None when there is no such file. InputError with file and line."""
+    if not path.is_file():
+        return None
+    expected = f"a whole number in 0..{high} for each frame"
+    flags = read_lines(path, columns=1, expected=expected)[:, 0]
+    refuse(path, [(row + 1, f"is {flags[row]:g}; expected a whole number in 0..{high}")
+                  for row in np.flatnonzero(~np.isin(flags, np.arange(high + 1)))])
+    refuse_length(path, len(flags), length, f"groundtruth.txt has {length} lines")
+    return flags.astype(np.int64)
+
+
+def refuse_length(path, lines, expected, reason):
+    """InputError where a file has not as many lines as expected."""
+    if lines < expected:
+        raise InputError(f"{path}:{lines}: the file ends with this line; expected {expected} lines, as {reason}")
+    if lines > expected:
+        raise InputError(f"{path}:{expected + 1}: is one line too many of {lines}; expected {expected}, as {reason}")
