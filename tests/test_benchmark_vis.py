@@ -82,13 +82,23 @@ def test_check_counts_the_support_passes(script):
         benchmark.check(model, benchmark.random_frames(4, (64, 64)))
 
 
-def test_memory_is_measured_in_a_process_for_each_length(script, tmp_path, capsys):
-    found = run(script, tmp_path, "--memory", "--memory-frames", "2", "3")["memory"]
-    assert list(found) == ["2", "3"]
-    for held in found.values():
-        assert held["peak"] >= held["before"] > 100  # a process with torch in it
-    assert 0 < found["2"]["results"] < found["3"]["results"]
+def test_memory_of_both_lengths_and_the_size_of_their_results_are_told(script, tmp_path, capsys, monkeypatch):
+    def here(cfg, *, counts, **settings):  # in this process: a new one takes seconds
+        return {count: script("benchmark_segment").segment_once(cfg, count, **settings) for count in counts}
+
+    monkeypatch.setattr(script("benchmark_vis"), "measure_memory", here)
+    found = run(script, tmp_path, "--memory", "--memory-frames", "3", "2")["memory"]
+    assert list(found) == ["2", "3"] and 0 < found["2"]["results"] < found["3"]["results"]
     assert "peak without results, 3 frames to 2: " in capsys.readouterr().out
+
+
+def test_memory_is_that_of_a_process_of_its_own(script):
+    mine = bytearray(400 * 2**20)
+    mine[::4096] = b"x" * len(mine[::4096])  # pages that are really taken
+    benchmark = script("benchmark_vis")
+    cfg = benchmark.configure(benchmark.parse_arguments([*TINY, *SETTINGS]))
+    (held,) = script("benchmark_segment").measure_memory(cfg, counts=[2], size=(64, 64), threads=1).values()
+    assert 100 < held["before"] <= held["peak"] < script("benchmark_segment")._most_held() - 200
 
 
 def test_memory_ratio_leaves_the_results_out(script):

@@ -145,7 +145,7 @@ def test_a_data_set_of_another_kind_is_refused(evaluate, capsys):
     DatasetCatalog.register("stpn_test_kind", list)
     MetadataCatalog.get("stpn_test_kind").set(evaluator_type="coco")
     assert evaluate("--dataset", "stpn_test_kind", "--results", "a.json") == 2
-    assert "has evaluator_type 'coco'; expected one of imagenet_vid, ytvis" in capsys.readouterr().err
+    assert "has evaluator_type 'coco'; expected one of imagenet_vid, ytvis, got10k" in capsys.readouterr().err
     DatasetCatalog.remove("stpn_test_kind")
     MetadataCatalog.remove("stpn_test_kind")
 

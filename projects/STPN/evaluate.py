@@ -5,6 +5,8 @@
                 --dataset imagenet_vid_val
     evaluate.py --results output/stpn_ytvis19_swint/inference/ytvis_2019_val_sub/results.json \
                 --dataset ytvis_2019_val_sub
+    evaluate.py --results results/GOT-10k/MyTracker --dataset got10k_val --output output/my_tracker
+    evaluate.py --results results/GOT-10k/MyTracker --dataset got10k_test --zip my_tracker.zip
 
 FILE is what train_net.py leaves in OUTPUT_DIR/inference/<data set>/ (the figures are those it printed, to the last
 bit), or the results of another program.
@@ -17,10 +19,15 @@ Masks in videos (YouTube-VIS): a JSON list of {"video_id", "category_id", "score
 frame}, or a zip archive with it as results.json. If the labels of the data set are hidden there are no figures: the
 file is checked as a submission, and all that is wrong with it is listed.
 
+Tracks of single objects (GOT-10k): the folder of one tracker, or a zip archive of its content, with
+<sequence>/<sequence>_001.txt (lines x,y,w,h) and <sequence>_time.txt. All that is wrong with it is listed with file and
+line. AO, SR and speed are the GOT-10k toolkit's.
+
 Exit codes: 0 done, 2 bad input or usage.
 """
 
 import argparse
+import os
 
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
@@ -32,18 +39,24 @@ from detectron2.utils.logger import setup_logger
 from stpn.data.builtin import ensure_registered
 from stpn.engine.results import prepare_output
 from stpn.errors import InputError, run_script
-from stpn.evaluation import ImageNetVIDEvaluator, YouTubeVISEvaluator
+from stpn.evaluation import GOT10kEvaluator, ImageNetVIDEvaluator, YouTubeVISEvaluator
 from stpn.evaluation.results_file import CATEGORY_IDS
 from stpn.evaluation.vid_ap import CONVENTIONS
+from stpn.evaluation.vot import METRICS, PLOT
+
+# What an option of a group is for.
+GROUPS = {"category_ids": "boxes", "motion_convention": "boxes", "motion_table": "boxes",
+          "allow_empty_videos": "masks", "zip": "tracks"}
 
 
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", required=True, metavar="FILE", help="detections as a COCO results file, or masks "
-                        "as a YouTube-VIS results file or submission")
+    parser.add_argument("--results", required=True, metavar="FILE", help="detections as a COCO results file, masks as "
+                        "a YouTube-VIS results file or submission, or a tracker's folder")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="the data set they were made for")
-    parser.add_argument("--output", metavar="DIR", help="write vid_metrics.json (boxes) or vis_metrics.json there")
-    parser.add_argument("--overwrite", action="store_true", help="replace that file of an earlier run")
+    parser.add_argument("--output", metavar="DIR", help="write vid_metrics.json (boxes), vis_metrics.json (masks), or "
+                        f"{METRICS} and {PLOT} (tracks) there")
+    parser.add_argument("--overwrite", action="store_true", help="replace these files of an earlier run")
     boxes = parser.add_argument_group("boxes")
     boxes.add_argument("--category-ids", choices=CATEGORY_IDS,
                        help="what category_id is: the class number from 0 (contiguous: train_net.py writes it) or "
@@ -56,33 +69,49 @@ def parse_arguments(argv=None):
     masks = parser.add_argument_group("masks")
     masks.add_argument("--allow-empty-videos", action="store_true",
                        help="videos without a record are in order: nothing was found in them")
+    tracks = parser.add_argument_group("tracks")
+    tracks.add_argument("--zip", metavar="FILE", help="write the submission for the test server there, once all is in "
+                        "order")
     return parser.parse_args(argv)
 
 
 def boxes(args):
-    if args.allow_empty_videos:
-        raise InputError(f"--allow-empty-videos is for masks, but {args.dataset} has boxes; leave it away")
-    prepare(args, "vid_metrics.json")
+    prepare(args, ["vid_metrics.json"])
     evaluator = ImageNetVIDEvaluator(args.dataset, output_folder=args.output, motion_table=args.motion_table,
                                      motion_convention=args.motion_convention or "mega")
     return evaluator.evaluate_file(args.results, category_ids=args.category_ids)
 
 
 def masks(args):
-    for option in ("category_ids", "motion_convention", "motion_table"):
-        if getattr(args, option) is not None:
-            raise InputError(f"--{option.replace('_', '-')} is for boxes, but {args.dataset} has masks; leave it away")
     evaluator = YouTubeVISEvaluator(args.dataset, output_folder=args.output)
-    if args.output and MetadataCatalog.get(args.dataset).get("has_labels") is False:
-        raise InputError(f"the labels of {args.dataset} are hidden, so that there are no figures to write; leave "
-                         "--output away to have the submission checked")
-    prepare(args, "vis_metrics.json")
+    prepare(args, ["vis_metrics.json"])
     return evaluator.evaluate_file(args.results, allow_empty_videos=args.allow_empty_videos)
 
 
-def prepare(args, name):
+def tracks(args):
+    evaluator = GOT10kEvaluator(args.dataset, output_folder=args.output)
+    prepare(args, [METRICS, PLOT])
+    if args.zip:
+        folder, name = os.path.split(os.path.abspath(args.zip))
+        prepare_output(folder, [name], overwrite=args.overwrite, source=args.results)
+    return evaluator.evaluate_results(args.results, submission=args.zip)
+
+
+def prepare(args, names):
+    """Called once the data set is loaded: only then it is known whether its labels are hidden."""
+    if args.output and MetadataCatalog.get(args.dataset).get("has_labels") is False:
+        raise InputError(f"the labels of {args.dataset} are hidden, so that there are no figures to write; leave "
+                         "--output away to have the submission checked")
     if args.output:
-        prepare_output(args.output, [name], overwrite=args.overwrite, source=args.results)
+        prepare_output(args.output, names, overwrite=args.overwrite, source=args.results)
+
+
+def refuse_other_options(args, own):
+    """own: what the data set has, a function's name in this file."""
+    for option, group in GROUPS.items():
+        if group != own and getattr(args, option) not in (None, False):
+            raise InputError(f"--{option.replace('_', '-')} is for {group}, but {args.dataset} has {own}; leave it "
+                             "away")
 
 
 def main(argv=None):
@@ -90,10 +119,11 @@ def main(argv=None):
     for name in ("detectron2", "stpn"):
         setup_logger(name=name)
     ensure_registered([args.dataset])
-    kinds = {"imagenet_vid": boxes, "ytvis": masks}
+    kinds = {"imagenet_vid": boxes, "ytvis": masks, "got10k": tracks}
     kind = MetadataCatalog.get(args.dataset).get("evaluator_type")
     if kind not in kinds:
         raise InputError(f"{args.dataset} has evaluator_type {kind!r}; expected one of {', '.join(kinds)}")
+    refuse_other_options(args, kinds[kind].__name__)
     print_csv_format(kinds[kind](args))
 
 

@@ -1,7 +1,7 @@
 """What a model found, drawn on the frame: boxes of detections, masks of tracks, and a label for each.
 
-In the manner of detectron2's Visualizer, but with OpenCV and Pillow: its polygons and its canvas take 150 ms for
-five masks of 480x270, these 3 ms, less than a model takes for a frame.
+In the manner of detectron2's Visualizer, but with OpenCV and Pillow: its polygons and its canvas take 100 ms for
+five masks of 480x270 on one core, these 4 ms; a model on a GPU would wait for it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def draw_detections(image, instances, class_names):
         for i in large_first:
             canvas.box(boxes[i], colors[i])
     for i, label in enumerate(_labels(instances, class_names, tracked)):
-        canvas.write(label, boxes[i, :2], _lighter(colors[i]))
+        canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=tracked)  # a mask should be seen whole
     return canvas.picture()
 
 
@@ -89,12 +89,12 @@ class _Canvas:
         x0, y0, x1, y1 = box.tolist()
         self._draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=max(2, self._unit // 7))
 
-    def write(self, text, corner, color):
-        """corner: (x, y) of the text's upper left, moved so that the text is inside the picture."""
+    def write(self, text, corner, color, *, above=False):
+        """corner: (x, y) of the text's upper left, or above it, moved so that the text is inside the picture."""
         font = _font(self._unit)
         left, top, right, bottom = self._draw.textbbox((0, 0), text, font=font)
         room = self._image.width - right - 1, self._image.height - bottom - 1
-        x, y = (max(0, min(at, most)) for at, most in zip(corner, room))
+        x, y = (max(0, min(at, most)) for at, most in zip((corner[0], corner[1] - above * (bottom + 1)), room))
         self._draw.rectangle((x + left - 1, y + top - 1, x + right, y + bottom), fill=_BEHIND_TEXT)
         self._draw.text((x, y), text, font=font, fill=color)
 

@@ -3,5 +3,6 @@
 from .build import build_evaluator
 from .vis import YouTubeVISEvaluator
 from .vod import ImageNetVIDEvaluator
+from .vot import GOT10kEvaluator
 
-__all__ = ["ImageNetVIDEvaluator", "YouTubeVISEvaluator", "build_evaluator"]
+__all__ = ["GOT10kEvaluator", "ImageNetVIDEvaluator", "YouTubeVISEvaluator", "build_evaluator"]

@@ -4,6 +4,7 @@ from detectron2.data import MetadataCatalog
 
 from .vis import YouTubeVISEvaluator
 from .vod import ImageNetVIDEvaluator
+from .vot import GOT10kEvaluator
 
 
 def _imagenet_vid(cfg, dataset_name, output_folder):
@@ -16,7 +17,11 @@ def _ytvis(cfg, dataset_name, output_folder):
     return YouTubeVISEvaluator(dataset_name, output_folder=output_folder)
 
 
-EVALUATORS = {"imagenet_vid": _imagenet_vid, "ytvis": _ytvis}
+def _got10k(cfg, dataset_name, output_folder):
+    return GOT10kEvaluator(dataset_name, output_folder=output_folder)
+
+
+EVALUATORS = {"got10k": _got10k, "imagenet_vid": _imagenet_vid, "ytvis": _ytvis}
 
 
 def build_evaluator(cfg, dataset_name, output_folder):

@@ -129,8 +129,8 @@ WRONG = {
                                "S1/S1_001_old.txt: does not belong here; take it out"),
     "missing times": (lambda f: (f / "S3/S3_time.txt").unlink(), "S3/S3_time.txt: is missing; expected 5 lines"),
     "times of one repetition": (edit("S3/S3_time.txt", lambda lines: [line.split(",")[0] + "\n" for line in lines]),
-                                "S3/S3_time.txt:1: has 1 columns; expected 2, separated by commas (and in 4 more lines, "
-                                "the last is 5)"),
+                                "S3/S3_time.txt:1: has 1 columns; expected 2, separated by commas (and in 4 more "
+                                "lines, the last is 5)"),
     "times of fewer frames": (edit("S3/S3_time.txt", lambda lines: lines[1:]),
                               "S3/S3_time.txt:4: the file ends here, after 4 lines; expected 5"),
     "time below 0": (edit("S3/S3_time.txt", replace_line(2, "0.1,-0.1\n")), "S3/S3_time.txt:2: has a time below 0"),

@@ -7,6 +7,7 @@ from ..builtin import ENTRIES, ensure_registered, plain_file
 from ..datasets import load_imagenet_det
 from ..datasets.image_sets import data_folder, find_root
 from ..datasets.ytvis import is_ytvis_json
+from ..tracking_sets import TrackingEntry
 from ..vis_sets import VisEntry
 from .layout import LayoutSet, StillSet
 from .plain import PlainSet
@@ -27,6 +28,9 @@ def open_set(name):
 
 
 def _open_entry(name, entry):
+    if isinstance(entry, TrackingEntry):
+        raise InputError(f"{name} has tracks of single objects; expected boxes of labelled frames or masks of videos. "
+                         "Whatever loads it, such as projects/STPN/evaluate.py, lists the faults of its labels")
     if isinstance(entry, VisEntry):
         return VisSet(entry.json_file(), data_folder() / entry.folder / entry.pictures, name=name)
     root, load = find_root(entry.folders), entry.load
