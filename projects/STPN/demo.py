@@ -18,9 +18,11 @@ import sys
 
 from stpn.data.source import open_source
 from stpn.engine.config_file import load_config
+from stpn.engine.drawing import draw_detections
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.results import prepare_output
 from stpn.engine.video_run import run_video
+from stpn.engine.visualizer import visualize_detections
 from stpn.errors import PartialResult, run_script
 from stpn.prompting.sampling import POLICIES
 
@@ -42,6 +44,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--strict", action="store_true", help="exit with 3 if any frame is missing")
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
     parser.add_argument("--no-video", action="store_true", help="write the JSON lines only")
+    parser.add_argument("--visualizer", action="store_true", help="draw with detectron2's Visualizer (slow)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args(argv)
 
@@ -65,7 +68,8 @@ def main(argv=None):
         predictor = VideoPredictor(cfg, weights=args.weights, policy=args.policy)
         totals = run_video(predictor, source, jsonl_path=paths[0],
                            video_path=None if args.no_video else paths[1],
-                           score_threshold=args.score_threshold, max_frames=args.max_frames)
+                           score_threshold=args.score_threshold, max_frames=args.max_frames,
+                           draw=visualize_detections if args.visualizer else draw_detections)
         samplers = predictor.model.support_samplers(predictor.sampler(source))
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -48,7 +48,7 @@ def draw_detections(image, instances, class_names):
     if not tracked:
         for i in large_first:
             canvas.box(boxes[i], colors[i])
-    for i, label in enumerate(_labels(instances, class_names, tracked)):
+    for i, label in enumerate(labels_of(instances, class_names)):
         canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=tracked)  # a mask should be seen whole
     return canvas.picture()
 
@@ -60,10 +60,13 @@ def draw_note(image, text):
     return canvas.picture()
 
 
-def _labels(instances, class_names, tracked):
+def labels_of(instances, class_names):
+    """-> what is written at each detection: class and score, and the number of a track."""
     labels = [f"{class_names[c]} {score:.0%}" for c, score in
               zip(instances.pred_classes.tolist(), instances.scores.tolist())]
-    return [f"{label} #{number}" for label, number in zip(labels, instances.pred_ids.tolist())] if tracked else labels
+    if not instances.has("pred_masks"):
+        return labels
+    return [f"{label} #{number}" for label, number in zip(labels, instances.pred_ids.tolist(), strict=True)]
 
 
 def _paint(picture, mask, box, color):

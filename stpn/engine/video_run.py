@@ -40,9 +40,9 @@ class RunTotals:
 
 
 def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold=0.5, max_frames=None,
-              progress=True):
+              progress=True, draw=draw_detections):
     """Write the detections of at least score_threshold of each frame to jsonl_path, and the frames with them
-    drawn to video_path. -> RunTotals.
+    drawn to video_path. draw: (image, Instances, class names) -> picture. -> RunTotals.
 
     A track's score is that of the frames so far, so that it may pass the threshold in mid-video, either way; frames
     already written are not changed.
@@ -65,7 +65,7 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
                 result.predictions = result.predictions[result.predictions.scores >= score_threshold]
                 lines.write(frame_record(result, predictor.class_names, policy=policy))
                 if video:
-                    video.write(_draw(result, predictor.class_names), result.time)
+                    video.write(_drawn(result, predictor.class_names, draw), result.time)
                 totals.count(result)
                 bar.update()
                 if interrupted():
@@ -79,10 +79,10 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
     return totals
 
 
-def _draw(result, class_names):
+def _drawn(result, class_names, draw):
     if result.error is not None:
         return draw_note(result.image, f"frame {result.index} could not be read")
-    return draw_detections(result.image, result.predictions, class_names)
+    return draw(result.image, result.predictions, class_names)
 
 
 def _progress_bar(source, max_frames, progress):

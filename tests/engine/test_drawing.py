@@ -6,6 +6,7 @@ import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from stpn.engine.drawing import class_color, draw_detections, draw_note, track_color
+from stpn.engine.visualizer import visualize_detections
 
 NAMES = ["dog", "giant_panda", "Käse\nzwei"]
 
@@ -109,3 +110,24 @@ def test_nothing_found_leaves_the_picture_and_a_note_leaves_its_source():
 def test_class_names_of_any_script_and_several_lines_are_written():
     found = tracks(squares((20, 0), (60, 0), (75, 120)), [0, 1, 2])
     assert draw_detections(noise(), found, NAMES).shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_detectron2s_visualizer_paints_the_same_places_in_the_same_colours(tracked):
+    image = np.full((120, 160, 3), 40, np.uint8)
+    found = tracks(squares((60, 70)), [7])
+    if not tracked:
+        found.remove("pred_masks")
+    ours, theirs = (draw(image, found, NAMES).astype(int) for draw in (draw_detections, visualize_detections))
+    assert ours.shape == theirs.shape == image.shape
+    changed = [(drawn != image).any(2) for drawn in (ours, theirs)]
+    inside = found.pred_masks[0].numpy() if tracked else changed[0] & changed[1]
+    assert changed[1][inside].mean() > 0.9 and changed[0][inside].mean() > 0.9
+    strongest = [drawn[inside].mean(0).argmax() for drawn in (ours, theirs)]
+    assert strongest[0] == strongest[1]
+
+
+def test_visualizer_leaves_a_frame_without_detections_and_a_tiny_one_as_draw_detections_does():
+    for image, found in ((noise((60, 50)), tracks(np.zeros((0, 60, 50), bool), [])),
+                         (noise((12, 9)), tracks(np.ones((1, 12, 9), bool), [3]))):
+        assert np.array_equal(visualize_detections(image, found, NAMES), draw_detections(image, found, NAMES))
