@@ -43,7 +43,11 @@ def refuse_other_task(cfg, names):
     labelled frames (detectron2's own sets of still pictures included)."""
     model = cfg.MODEL.META_ARCHITECTURE
     for name in names:
-        if (MetadataCatalog.get(name).get("evaluator_type") == "ytvis") != (task_of(cfg) == "ytvis"):
+        kind = MetadataCatalog.get(name).get("evaluator_type")
+        if kind == "got10k":
+            raise InputError(f"{name} is a set of tracking sequences, which no MODEL.META_ARCHITECTURE here is for; "
+                             "evaluate.py gives the figures of a tracker's results on it")
+        if (kind == "ytvis") != (task_of(cfg) == "ytvis"):
             has, needs = (("masks of whole videos (YouTube-VIS form)", "boxes of labelled frames")
                           if task_of(cfg) != "ytvis" else ("no masks of whole videos", "a set in YouTube-VIS form"))
             raise InputError(f"{name} has {has}, but MODEL.META_ARCHITECTURE {model} needs {needs}; name another data "

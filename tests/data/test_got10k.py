@@ -4,11 +4,14 @@ import pickle
 
 import numpy as np
 import pytest
+from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from track_sets import SIZE, lines, load, write_sequence, write_set
 
+from stpn import add_stpn_config
 from stpn.data import builtin
+from stpn.data.agreement import refuse_other_task
 from stpn.data.missing import refuse_missing_frames
 from stpn.errors import InputError
 
@@ -215,3 +218,13 @@ def test_got10k_mini_is_read_whole(sample_data_dir, monkeypatch):
             assert image.shape == (record["height"], record["width"], 3)
             assert (record["boxes"][:, 2:] > 0).all() and (record["cover"] == 8).all() and not record["absent"].any()
     assert lengths == {"train": [32] * 4, "val": [64, 60, 49]}
+
+
+@pytest.mark.parametrize("architecture", ["VideoObjectDetector", "VideoInstanceSegmenter"])
+def test_a_tracking_set_is_refused_for_models_of_other_tasks(architecture):
+    cfg = get_cfg()
+    add_stpn_config(cfg)
+    cfg.MODEL.META_ARCHITECTURE = architecture
+    builtin.register_all()
+    with pytest.raises(InputError, match="got10k_val is a set of tracking sequences"):
+        refuse_other_task(cfg, ["got10k_val"])
