@@ -19,6 +19,9 @@ def add_stpn_config(cfg):
     cfg.TEST.MOTION_CONVENTION = "mega"
     # Video instance segmentation.
     cfg.TEST.MAX_TRACKS = 10  # results of a video, pairs of a track and a class
+    # Frames over which a stream's scores look back (their weights fall to 1/e over it), 0: all. Whole videos are scored
+    # by all of their frames.
+    cfg.TEST.SCORE_HORIZON = 15
     cfg.TEST.WINDOW_SIZE = 1  # frames that pass the network together; more is faster on a GPU, never different
 
 

@@ -13,8 +13,8 @@ class MaskStore:
     """Low-resolution mask logits frame by frame, in half precision, in a temporary file.
 
     What is on disk is what can be seen: of each mask the part around its positive logits. Memory holds some numbers a
-    mask. Context manager: the file goes with the block. TMPDIR says where it lies: 100 queries of 120x216 cells take
-    at most 5.2 MB a frame, usually a tenth of it.
+    mask. Context manager: the file goes with the block. 100 queries of 120x216 cells take at most 5.2 MB a frame,
+    usually a tenth of it. The file lies in TMPDIR, which should be a disk: where it is memory, so is the file.
     """
 
     def __init__(self):
@@ -55,7 +55,12 @@ class MaskStore:
         y, height = _crop(positive.any(1))
         x, width = _crop(positive.any(0))
         place = self._file.seek(0, 2)
-        self._file.write(mask[y:y + height, x:x + width].contiguous().numpy().tobytes())
+        try:
+            self._file.write(mask[y:y + height, x:x + width].contiguous().numpy().tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror} in {tempfile.gettempdir()}, where masks wait "
+                                       f"({place >> 20} MB so far); let TMPDIR name a folder with room") from None
         return place, y, x, height, width
 
 

@@ -24,16 +24,19 @@ class VideoInstanceSegmenter(PromptedModel):
     """
 
     @configurable
-    def __init__(self, *, sem_seg_head, criterion, max_tracks, window_size, **prompting):
-        """max_tracks: results of a video; window_size: frames that pass the network together. prompting: see
-        PromptedModel."""
+    def __init__(self, *, sem_seg_head, criterion, max_tracks, window_size, score_horizon, **prompting):
+        """max_tracks: results of a video; window_size: frames that pass the network together; score_horizon: frames
+        over which a stream's scores look back, 0: all. prompting: see PromptedModel."""
         super().__init__(**prompting)
-        if max_tracks < 1 or window_size < 1:
-            raise ValueError(f"TEST.MAX_TRACKS is {max_tracks} and TEST.WINDOW_SIZE {window_size}; expected at least 1")
+        for key, value, least in (("MAX_TRACKS", max_tracks, 1), ("WINDOW_SIZE", window_size, 1),
+                                  ("SCORE_HORIZON", score_horizon, 0)):
+            if value < least:
+                raise ValueError(f"TEST.{key} is {value}; expected at least {least}")
         self.sem_seg_head = sem_seg_head
         self.criterion = criterion
         self.max_tracks = max_tracks
         self.window_size = window_size
+        self.score_horizon = score_horizon
 
     @classmethod
     def from_config(cls, cfg):
@@ -42,6 +45,7 @@ class VideoInstanceSegmenter(PromptedModel):
             # The head first: one seed gives it the same weights with and without a predictor.
             "sem_seg_head": build_mask2former_head(cfg, backbone.output_shape()), "criterion": build_criterion(cfg),
             "max_tracks": cfg.TEST.MAX_TRACKS, "window_size": cfg.TEST.WINDOW_SIZE,
+            "score_horizon": cfg.TEST.SCORE_HORIZON,
             **cls.prompting_config(cfg, backbone),
         }
 
@@ -59,16 +63,18 @@ class VideoInstanceSegmenter(PromptedModel):
         frames: as in support_stream; its items are dicts {"image": (3, h, w) uint8, "height", "width"}, where
         height and width are the original frame's. Instances, on the CPU and of that size: pred_masks (n, H, W) bool,
         pred_boxes around them, pred_ids, scores and pred_classes of at most max_tracks tracks that the frame shows,
-        each with its likeliest class by the frames so far.
+        each with its likeliest class by the last score_horizon frames or so: an object that comes late is not held
+        against the frames without it. FloatingPointError if scores are not finite.
         sampler: SupportSampler instead of the model's own, for this video only. window: frames that pass the
         network together, instead of window_size; what is yielded does not depend on it.
         """
-        memory = TrackMemory()
+        memory = TrackMemory(self.score_horizon)
         for t, (item, padded, found) in enumerate(self._walk(frames, sampler, window)):
-            order = memory.add(found["pred_logits"], found["pred_embeds"])
+            masks = found["pred_masks"][memory.add(found["pred_logits"], found["pred_embeds"])]
             scores, classes = memory.scores().max(-1)
-            best = scores.topk(min(self.max_tracks, len(scores))).indices
-            masks = self._full_size(found["pred_masks"][order[best.cpu()]], item, padded)
+            shown = (masks > 0).flatten(1).any(1)  # a mask that is nowhere positive is empty in the frame's size, too
+            best = torch.where(shown, scores, -1.0).topk(min(self.max_tracks, int(shown.sum()))).indices
+            masks = self._full_size(masks[best], item, padded)
             yield t, item, _visible(masks.cpu(), scores[best].cpu(), classes[best].cpu(), best.cpu())
 
     def segment(self, frames, sampler=None, window=None):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 import torch
 
 from stpn.heads import TrackMemory, match_embeddings
@@ -39,6 +40,26 @@ def test_scores_are_of_the_mean_logits():
     memory.add(first, embeds)
     memory.add(second, embeds)
     torch.testing.assert_close(memory.scores(), ((first + second) / 2).softmax(-1)[:, :4])
+
+
+def test_a_late_object_is_seen_after_about_the_horizon_however_long_it_was_absent():
+    absent, sure = torch.tensor([[0.0, 8.0]]), torch.tensor([[8.0, 0.0]])
+    for waited in (50, 2000):
+        memory, embeds = TrackMemory(horizon=15), torch.ones(1, 2)
+        for _ in range(waited):
+            memory.add(absent, embeds)
+        needed = 0
+        while memory.scores()[0, 0] < 0.5:
+            memory.add(sure, embeds)
+            needed += 1
+        assert needed == 11  # 15 * ln 2, rounded up
+
+
+def test_scores_that_are_no_numbers_are_told_with_their_frame():
+    memory, embeds = TrackMemory(), torch.eye(2)
+    memory.add(torch.zeros(2, 3), embeds)
+    with pytest.raises(FloatingPointError, match="frame 1: class scores are not finite"):
+        memory.add(torch.tensor([[0.0, float("inf"), 0], [0, 0, 0]]), embeds)
 
 
 def test_embeddings_that_are_no_numbers_still_give_a_permutation():

@@ -71,3 +71,18 @@ def test_encoding_is_cocos_and_an_empty_mask_is_none():
     assert rle["size"] == [9, 13] and isinstance(rle["counts"], str)
     assert np.array_equal(coco_mask.decode(rle).astype(bool), mask.numpy())
     assert encode_mask(torch.zeros(9, 13, dtype=torch.bool)) is None
+
+
+def test_a_full_temporary_folder_is_named():
+    with MaskStore() as store:
+        class Full:
+            seek = store._file.seek
+            close = store._file.close
+
+            def write(self, data):
+                raise OSError(28, "No space left on device")
+
+        store._file = Full()
+        with pytest.raises(OSError, match="TMPDIR") as caught:
+            store.append(blobs(0))
+        assert caught.value.errno == 28

@@ -98,7 +98,7 @@ def test_stream_in_windows_equals_frame_by_frame():
 
 
 def test_stream_after_the_last_frame_has_the_scores_and_masks_of_the_whole_video():
-    model, frames = vis_model(), random_frames(6)
+    model, frames = vis_model("TEST.SCORE_HORIZON", "0"), random_frames(6)
     result = model.segment(frames)
     *_, (_, _, last) = model.stream(frames)
     for track, score, label, mask in zip(*(getattr(last, f) for f in ("pred_ids", "scores", "pred_classes",
@@ -152,6 +152,24 @@ def test_two_videos_walked_in_turn_do_not_mix():
             kept.append(found.scores)
     for a, b in zip(alone, in_turn, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_hidden_tracks_leave_their_places_in_the_stream_to_those_that_are_seen():
+    model, frames = vis_model("TEST.MAX_TRACKS", "2"), random_frames(3)
+    with torch.no_grad():  # the two likeliest tracks by far, hidden in every frame
+        model.sem_seg_head.predictor.class_embed.weight.zero_()
+    head = model.sem_seg_head.forward
+
+    def with_hidden(features):
+        found = head(features)
+        found["pred_logits"][:, :2, 0], found["pred_masks"][:, :2] = 20.0, -5.0
+        found["pred_masks"][:, 2:, :4, :4] = 5.0
+        found["pred_embeds"] = torch.eye(12, 64).expand(len(found["pred_logits"]), -1, -1)
+        return found
+
+    model.sem_seg_head.forward = with_hidden
+    for _, _, found in model.stream(frames):
+        assert len(found) == 2 and not set(found.pred_ids.tolist()) & {0, 1}
 
 
 def losses_of(model, samples):
@@ -212,6 +230,7 @@ def test_pixel_decoder_stays_in_single_precision_under_autocast():
 
 def test_values_that_make_no_model_are_refused():
     for key, value in (("MODEL.SEM_SEG_HEAD.CONVS_DIM", "96"), ("MODEL.MASK_FORMER.DEC_LAYERS", "1"),
-                       ("TEST.MAX_TRACKS", "0"), ("MODEL.SWIN.OUT_FEATURES", "['res4','res5']")):
+                       ("TEST.MAX_TRACKS", "0"), ("TEST.SCORE_HORIZON", "-1"),
+                       ("MODEL.SWIN.OUT_FEATURES", "['res4','res5']")):
         with pytest.raises(InputError, match=key.split(".")[-1]):
             build_model(vis_config(key, value))

@@ -65,8 +65,9 @@ class SetCriterion(nn.Module):
     def _mask_losses(self, masks, targets, pairs, count):
         """-> (binary cross entropy, Dice), sums over the pairs divided by count."""
         if not sum(len(queries) for queries, _ in pairs):
-            # Zero, but reached from every parameter: processes that train together wait for all gradients.
-            zero = 0 * masks.sum()
+            # Zero, but reached from every parameter: processes that train together wait for all gradients. Not
+            # 0 * masks.sum(), which is NaN where one logit overflowed in half precision.
+            zero = masks.flatten()[:0].sum()
             return zero, zero
         predicted = torch.cat([frame[queries] for frame, (queries, _) in zip(masks, pairs, strict=True)])[:, None]
         wanted = [target["masks"][objects] for target, (_, objects) in zip(targets, pairs, strict=True)]
