@@ -6,7 +6,7 @@
 
 A detector's boxes have the colours of their classes. An instance has a mask and a track number, and its colour stays
 the same over the video; the JSON lines hold the number and the mask as COCO RLE, too. Instances are scored while the
-video runs, each by the mean over the frames so far: an object may appear in the results some frames late, when its
+video runs, each by the mean over the last frames: an object may appear in the results some frames late, when its
 score reaches the threshold. (Scores over whole videos, as YouTube-VIS wants them: train_net.py --eval-only.)
 
 Exit codes: 0 done, 2 bad input or usage, 3 partial results (written as far as they go), 130 interrupted.

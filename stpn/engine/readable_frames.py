@@ -15,7 +15,7 @@ class FrameResult:
     """index from 0; time in seconds; image: the original frame, np.uint8 (H, W, 3) RGB.
     predictions: detectron2 Instances on the CPU in pixels of image (pred_boxes XYXY, scores, pred_classes). Those of
         a segmenter also have pred_masks (n, H, W) bool and pred_ids, the track's number in the whole video; a score
-        is the track's by the frames so far.
+        is the track's by the last frames.
     error: why the frame could not be read; then image is black and predictions are empty."""
 
     index: int

@@ -44,7 +44,7 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
     """Write the detections of at least score_threshold of each frame to jsonl_path, and the frames with them
     drawn to video_path. draw: (image, Instances, class names) -> picture. -> RunTotals.
 
-    A track's score is that of the frames so far, so that it may pass the threshold in mid-video, either way; frames
+    A track's score is that of the last frames, so that it may pass the threshold in mid-video, either way; frames
     already written are not changed.
 
     Both files are written under temporary names. Ctrl-C, or an InputError of the source, ends the run early
