@@ -140,6 +140,15 @@ def text(report):
     return f"boxes for the box head: {boxes}\n\n{table(report['rows'])}"
 
 
+def publish(report, text, path=None):
+    """Print the text, and write the report with all of its numbers as JSON to path."""
+    report["machine"]["load_average_at_end"] = os.getloadavg()
+    print(text)
+    if path:
+        with atomic_path(path) as part:
+            part.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def main(argv=None):
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
@@ -147,11 +156,7 @@ def main(argv=None):
     report = {"machine": machine(args), "settings": vars(args)}
     with torch.inference_mode():
         report.update((measure_memory if args.memory else measure_speed)(args, cfg, model))
-    report["machine"]["load_average_at_end"] = os.getloadavg()
-    print(text(report))
-    if args.output:
-        with atomic_path(args.output) as part:
-            part.write_text(json.dumps(report, indent=1) + "\n")
+    publish(report, text(report), args.output)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,18 @@ checked first. KEY VALUE pairs come last and override the configuration.
 """
 
 import argparse
-import json
 import os
 import sys
 
 import torch
-from benchmark import frame_size, machine, positive
+from benchmark import frame_size, machine, positive, publish
 from benchmark_arms import random_frames, whole_video
 from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.engine.config_file import PROJECT, load_config
 from stpn.engine.model import build_model
-from stpn.errors import InputError, atomic_path, run_script
+from stpn.errors import InputError, run_script
 from stpn.heads import join_support
 from stpn.meta_arch import SelsaDetector
 
@@ -133,11 +132,9 @@ def main(argv=None):
                 f"{done} pairs", file=sys.stderr, flush=True))
             report["rows"] += rows(group, times)
     count = len(video.items) - 1
-    print(f"{count} support frames, {len(video.support[0][0])} support proposals; outputs differ by at most "
-          f"{report['difference']:.1e}\n\n{table(report['rows'])}")
-    if args.output:
-        with atomic_path(args.output) as part:
-            part.write_text(json.dumps(report, indent=1) + "\n")
+    text = (f"{count} support frames, {len(video.support[0][0])} support proposals; outputs differ by at most "
+            f"{report['difference']:.1e}\n\n{table(report['rows'])}")
+    publish(report, text, args.output)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,13 @@ pairs come last and override the configuration.
 """
 
 import argparse
-import json
 import math
 import os
 import sys
 from unittest import mock
 
 import torch
-from benchmark import frame_size, machine, positive
+from benchmark import frame_size, machine, positive, publish
 from benchmark_arms import HALF, Frames, going_on, random_frames
 from benchmark_segment import measure_memory, memory_text
 from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
@@ -31,7 +30,7 @@ from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, t
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.engine.config_file import PROJECT, load_config
 from stpn.engine.model import build_model
-from stpn.errors import InputError, atomic_path, run_script
+from stpn.errors import InputError, run_script
 from stpn.meta_arch import VideoInstanceSegmenter
 
 PARTS = ("backbone", "prompt_predictor", "sem_seg_head.pixel_decoder", "sem_seg_head.predictor")
@@ -77,8 +76,8 @@ def build(cfg):
 def variant(model, **changes):
     """Another segmenter around the same parts, with these arguments of VideoInstanceSegmenter changed."""
     parts = {name: getattr(model, name) for name in (
-        "backbone", "prompt_predictor", "sem_seg_head", "criterion", "max_tracks", "window_size", "sampler",
-        "support_resize", "support_grad")}
+        "backbone", "prompt_predictor", "sem_seg_head", "criterion", "max_tracks", "window_size", "score_horizon",
+        "sampler", "support_resize", "support_grad")}
     pixels = {name: getattr(model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
     return VideoInstanceSegmenter(**{**parts, **pixels, **changes}).to(model.device).eval()
 
@@ -141,11 +140,7 @@ def main(argv=None):
         report["memory"] = measure_memory(cfg, counts=sorted(args.memory_frames), size=args.size, threads=args.threads)
     else:
         report.update(measure_speed(args, model))
-    report["machine"]["load_average_at_end"] = os.getloadavg()
-    print(text(report))
-    if args.output:
-        with atomic_path(args.output) as part:
-            part.write_text(json.dumps(report, indent=1) + "\n")
+    publish(report, text(report), args.output)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.layers import FrozenBatchNorm2d
+from timm.layers import DropPath
 from torch import nn
 
 PROMPT_PROJECTIONS = ("bypass", "constant")
@@ -93,7 +94,7 @@ class CvtBlock(nn.Module):
 
     def __init__(self, width, *, num_heads, mlp_ratio, drop_path, prompt_projection):
         super().__init__()
-        self.drop_path_rate = drop_path
+        self.drop_path = DropPath(drop_path)  # one draw for an image, its patches and prompts together
         self.norm1 = nn.LayerNorm(width)
         self.attn = MixedAttention(width, num_heads, prompt_projection)
         self.norm2 = nn.LayerNorm(width)
@@ -102,14 +103,8 @@ class CvtBlock(nn.Module):
     def forward(self, x, size, n, context):
         """-> (x, Context of x)."""
         attended, own = self.attn(self.norm1(x), size, n, context)
-        x = x + self._drop(attended)
-        return x + self._drop(self.mlp(self.norm2(x))), own
-
-    def _drop(self, branch):
-        if not self.training or self.drop_path_rate == 0:
-            return branch
-        keep = 1 - self.drop_path_rate
-        return branch * (branch.new_empty(len(branch), 1, 1).bernoulli_(keep) / keep)
+        x = x + self.drop_path(attended)
+        return x + self.drop_path(self.mlp(self.norm2(x))), own
 
 
 class PatchEmbed(nn.Module):

@@ -8,7 +8,7 @@ Parameter names are those of detectron2's SwinTransformer, so its checkpoints lo
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Mlp
+from timm.layers import DropPath, Mlp
 from torch import nn
 
 from . import windows as win
@@ -84,7 +84,8 @@ class SwinBlock(nn.Module):
 
     def __init__(self, width, *, num_heads, side, shift, mlp_ratio, drop_path):
         super().__init__()
-        self.shift, self.drop_path_rate = shift, drop_path
+        self.shift = shift
+        self.drop_path = DropPath(drop_path)  # one draw for an image, its patches and prompts together
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, side, num_heads)
         self.norm2 = nn.LayerNorm(width)
@@ -93,15 +94,8 @@ class SwinBlock(nn.Module):
     def forward(self, x, size, *, keep):
         """x: (B, H*W + P, C) -> (B, H*W + keep, C)."""
         attended = self.attn(self.norm1(x), size, shift=self.shift, keep=keep)
-        x = x[:, :attended.shape[1]] + self._drop(attended)
-        return x + self._drop(self.mlp(self.norm2(x)))
-
-    def _drop(self, branch):
-        """Stochastic depth: one draw for an image, its patches and prompts together."""
-        if not self.training or self.drop_path_rate == 0:
-            return branch
-        keep = 1 - self.drop_path_rate
-        return branch * (branch.new_empty(len(branch), 1, 1).bernoulli_(keep) / keep)
+        x = x[:, :attended.shape[1]] + self.drop_path(attended)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class PatchEmbed(nn.Module):
