@@ -8,8 +8,8 @@ NAME is a built-in name, or the path of a JSON file below DETECTRON2_DATASETS (d
 in DATASETS.TRAIN. Sets that other code registers with detectron2 are not for this script. Writes NAME.txt, with all
 problems, and NAME.png, frames with their boxes (and masks) in the colours of their tracks.
 
-Exit code: 0 when training can use everything (boxes may be clipped), 3 when it would stop or leave something
-out, 2 when the set cannot be read at all.
+Exit code: 0 when training can use everything (boxes may be clipped), 3 when it would stop, leave something out or
+have nothing to learn, 2 when the set cannot be read at all.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from stpn.data.check import report as check_report
 from stpn.data.check.checking import check
-from stpn.data.check.problems import LEAVES_OUT, STOPS
+from stpn.data.check.problems import IN_VAIN, LEAVES_OUT, STOPS
 from stpn.data.check.sets import open_set
 from stpn.errors import InputError, PartialResult, run_script
 
@@ -57,7 +57,7 @@ def main(argv=None):
     if args.videos and check_report.draw(place.with_name(f"{place.name}.png"), checked, result.counts,
                                          videos=args.videos):
         print(f"to look at:  {place}.png")
-    if result.findings.count(STOPS, LEAVES_OUT):
+    if result.findings.count(STOPS, LEAVES_OUT, IN_VAIN):
         raise PartialResult(f"{args.name} has {check_report.summary(result.findings)}")
 
 

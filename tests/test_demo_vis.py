@@ -1,5 +1,6 @@
 """demo.py with a segmenter, from a configuration and a checkpoint in files to JSON lines and a video of masks."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tiny_vis import vis_config, vis_model
 
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import run_script
+from stpn.heads import TrackMemory
 
 SCRIPT = str(Path(__file__).parents[1] / "projects" / "STPN" / "demo.py")
 SETTINGS = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "3", "INPUT.MIN_SIZE_TEST", "48", "INPUT.MAX_SIZE_TEST", "64",
@@ -65,6 +67,19 @@ def test_clip_gives_masks_with_track_numbers_and_a_video(demo, tmp_path, capfd):
     assert summary.startswith("6 frames, ") and f"{len(tracks)} instances ({masks} masks)" in summary and masks
     with av.open(str(tmp_path / "out" / "clip.mp4")) as file:
         assert sum(1 for _ in file.decode(video=0)) == 6
+
+
+@pytest.mark.parametrize("good", [0, 2])
+def test_scores_that_are_no_numbers_end_the_demo_with_one_line_and_what_was_written_before(
+        good, demo, tmp_path, capfd, monkeypatch):
+    add, frames = TrackMemory.add, itertools.count()
+    monkeypatch.setattr(TrackMemory, "add", lambda self, logits, embeds: add(
+        self, logits * (float("nan") if next(frames) >= good else 1), embeds))
+    assert demo() == 1
+    assert [r["index"] for r in lines(tmp_path / "out" / "clip.jsonl")] == list(range(good))
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"error: frame {good}: class scores are not finite")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["clip.jsonl", "clip.mp4"][:1 + (good > 0)]
 
 
 def test_policy_threshold_and_number_of_frames_act(demo, tmp_path, capfd):

@@ -69,6 +69,7 @@ def saved(tmp_path_factory):
                   ("length", "height", "width")}}
         evaluator.process([sample], [{
             "image_size": (video["height"], video["width"]), "pred_scores": [r["score"] for r in own],
+            "pred_ids": [*range(len(own))],
             "pred_labels": [numbers[r["category_id"]] for r in own], "pred_masks": [r["segmentations"] for r in own]}])
     assert evaluator.evaluate()["segm"]["AP"] > 10
     return folder
@@ -126,7 +127,8 @@ def test_results_of_boxes_are_answered_with_what_was_expected(evaluate, tmp_path
     (tmp_path / "a.json").write_text('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 0.5}]')
     assert evaluate("--dataset", NAME, "--results", tmp_path / "a.json") == 2
     assert "record 0: is {'image_id': 1" in (err := capsys.readouterr().err)
-    assert "expected an object with video_id, score, category_id, segmentations" in err
+    assert ("expected an object with video_id, score, category_id, segmentations; this is a file of boxes: name a data "
+            "set of that kind") in err
 
 
 @pytest.mark.parametrize("option", [("--category-ids", "original"), ("--motion-table", "none"),

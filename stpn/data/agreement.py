@@ -8,7 +8,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import class_count
 from ..errors import InputError
 from .builtin import ensure_registered, known_classes
+from .image import picture_size
 from .missing import refuse_missing_frames
+from .video_samples import refuse_other_size
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +19,12 @@ def check_data_sets(cfg, *, training):
     """Load DATASETS.TEST; InputError for what would end the run only after training, or give figures of other classes.
 
     All sets must be of the model's task and have one class table, of as many names as the model has classes; every
-    frame of the test sets must be there, and for detection none may hold a crowd region. training: DATASETS.TRAIN has
+    frame of the test sets must be there, for detection none may hold a crowd region, and for masks the first frame of
+    each video must have the size that the JSON says. training: DATASETS.TRAIN has
     been loaded. Otherwise its classes are read where that is cheap, and count if they are as many as the model's:
     whoever evaluates need not name it.
     """
+    refuse_test_augmentation(cfg)
     ensure_registered(cfg.DATASETS.TEST)
     refuse_other_task(cfg, cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
@@ -30,7 +34,14 @@ def check_data_sets(cfg, *, training):
     tables |= loaded_classes(cfg.DATASETS.TEST)
     refuse_different_classes(tables, advice=advice)
     for name, classes in tables.items():
-        _check_count(name, classes, class_count(cfg), training=training)
+        check_count(name, classes, class_count(cfg), training=training)
+
+
+def refuse_test_augmentation(cfg):
+    """InputError for detectron2's evaluation over several sizes and mirrored pictures: no model here has it."""
+    if cfg.TEST.AUG.ENABLED:
+        raise InputError("TEST.AUG.ENABLED is True, but there is no test-time augmentation here: each frame is seen in "
+                         "one size, INPUT.MIN_SIZE_TEST; set it to False")
 
 
 def task_of(cfg):
@@ -52,6 +63,12 @@ def refuse_other_task(cfg, names):
                           if task_of(cfg) != "ytvis" else ("no masks of whole videos", "a set in YouTube-VIS form"))
             raise InputError(f"{name} has {has}, but MODEL.META_ARCHITECTURE {model} needs {needs}; name another data "
                              "set, or a config file for this one")
+
+
+def refuse_unlabelled(hidden):
+    """hidden: names of the training sets whose labels are. InputError for the first."""
+    if hidden:
+        raise InputError(f"{hidden[0]} has no labels: it can be in DATASETS.TEST, not in DATASETS.TRAIN; take it out")
 
 
 def loaded_classes(names):
@@ -80,8 +97,8 @@ def _difference(first, second):
     return f"the same names in another order: class {i} is {first[i]!r} in the first, {second[i]!r} in the second"
 
 
-def _check_count(name, classes, count, *, training):
-    """count: (key, value) of config.class_count."""
+def check_count(name, classes, count, *, training):
+    """InputError where a data set has not as many classes as the model. count: (key, value) of config.class_count."""
     key, expected = count
     if classes is None:
         logger.warning("%s states no class names: whether it has %s %d is not known", name, key, expected)
@@ -121,6 +138,10 @@ def _check_test_set(name):
     dicts = DatasetCatalog.get(name)  # fills video_index
     refuse_missing_frames(video_index, name)
     if MetadataCatalog.get(name).get("evaluator_type") == "ytvis":
+        for video in dicts:  # the head of one picture each: most wrong sizes are of whole videos
+            width, height = picture_size(video["file_name"])
+            refuse_other_size(video["video_id"], 0, video["file_name"], (height, width),
+                              (video["height"], video["width"]))
         return
     for sample in dicts:
         if any(annotation.get("iscrowd", 0) for annotation in sample["annotations"]):

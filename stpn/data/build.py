@@ -12,17 +12,24 @@ from detectron2.utils.serialize import PicklableWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .agreement import loaded_classes, refuse_different_classes, refuse_other_task, task_of
+from .agreement import (
+    loaded_classes,
+    refuse_different_classes,
+    refuse_other_task,
+    refuse_test_augmentation,
+    refuse_unlabelled,
+    task_of,
+)
 from .builtin import ensure_registered, merged_index
 from .instance_mapper import VideoInstanceMapper
 from .mapper import MAPPER_REGISTRY, prepare
 from .missing import refuse_missing_frames, without_missing
-from .objects import without_empty
+from .objects import has_object, without_empty
 from .samplers import PositionSampler, TrainOrder, VideoShardSampler
 from .video_samples import LabelledVideos, WholeVideos
 
 __all__ = ["SampleError", "TrainStream", "build_mapper", "build_video_test_loader", "build_video_train_loader",
-           "without_empty"]
+           "check_unused", "mapper_of", "without_empty"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +44,7 @@ def build_video_train_loader(cfg, *, start_iter=0, mapper=None):
     if batch_size < 1 or batch_size % comm.get_world_size():
         raise InputError(f"SOLVER.IMS_PER_BATCH is {batch_size}; expected a multiple of the "
                          f"{comm.get_world_size()} training processes")
-    _check_unused(cfg)
+    check_unused(cfg)
     dicts = _training_dicts(cfg)
     mapper = build_mapper(cfg) if mapper is None else mapper
     seed = _shared_seed(cfg)
@@ -53,6 +60,11 @@ def build_video_train_loader(cfg, *, start_iter=0, mapper=None):
 
 def build_mapper(cfg):
     """-> the training mapper that INPUT.MAPPER names."""
+    return mapper_of(cfg).from_config(cfg, is_train=True)
+
+
+def mapper_of(cfg):
+    """-> class of the training mapper; InputError for a name that is unknown, or of another task's."""
     if cfg.INPUT.MAPPER not in MAPPER_REGISTRY:
         raise InputError(f"INPUT.MAPPER is {cfg.INPUT.MAPPER!r}; "
                          f"known are {', '.join(name for name, _ in MAPPER_REGISTRY)}")
@@ -61,7 +73,7 @@ def build_mapper(cfg):
         raise InputError(f"INPUT.MAPPER is {cfg.INPUT.MAPPER}, which does not fit MODEL.META_ARCHITECTURE "
                          f"{cfg.MODEL.META_ARCHITECTURE}; VideoInstanceSegmenter needs VideoInstanceMapper, the other "
                          "models VideoDatasetMapper")
-    return mapper.from_config(cfg, is_train=True)
+    return mapper
 
 
 def build_video_test_loader(cfg, dataset_name):
@@ -114,23 +126,20 @@ def _training_dicts(cfg):
     refuse_other_task(cfg, names)
     dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
     refuse_different_classes(loaded_classes(names))
-    _refuse_unlabelled(names)
-    dicts = without_missing(dicts, merged_index(names), allow_missing=cfg.DATALOADER.ALLOW_MISSING)
+    refuse_unlabelled([name for name in names if not MetadataCatalog.get(name).get("has_labels", True)])
+    dicts = without_missing(dicts, merged_index(names), allow_missing=cfg.DATALOADER.ALLOW_MISSING, names=names)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         dicts = without_empty(dicts, keep_unlabelled=cfg.DATALOADER.KEEP_UNLABELLED_VIDEOS)
     if not dicts:
         raise InputError(f"no frame with an object in DATASETS.TRAIN ({', '.join(names)})")
+    if not any(map(has_object, dicts)):
+        logger.warning("no object in any frame of DATASETS.TRAIN (%s): there is nothing to learn", ", ".join(names))
     return dicts
 
 
-def _refuse_unlabelled(names):
-    hidden = [name for name in names if not MetadataCatalog.get(name).get("has_labels", True)]
-    if hidden:
-        raise InputError(f"{hidden[0]} has no labels: it can be in DATASETS.TEST, not in DATASETS.TRAIN; take it out")
-
-
-def _check_unused(cfg):
-    """detectron2's options that this loader and mapper do not have must not be asked for in vain."""
+def check_unused(cfg):
+    """detectron2's options that this loader, mapper and evaluation do not have must not be asked for in vain."""
+    refuse_test_augmentation(cfg)
     if cfg.INPUT.CROP.ENABLED:
         raise InputError("INPUT.CROP.ENABLED is True, but clips are cropped by INPUT.CLIP_CROP; set that instead")
     if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":

@@ -13,20 +13,23 @@ logger = logging.getLogger(__name__)
 _SHOWN = 5
 
 
-def without_missing(samples, video_index, *, allow_missing):
+def without_missing(samples, video_index, *, allow_missing, names):
     """-> the dataset dicts whose picture or video file is there; how many are not is logged. Of a whole video (without
     labelled and other frames) one picture is enough: "missing_frames" then lists the others' indices.
 
-    Raises InputError saying how many are missing, and the first of them, unless allow_missing."""
+    names: of the data sets, for the advice. Raises InputError saying how many are missing, and the first of them,
+    unless allow_missing."""
     files = [_files(sample, video_index) for sample in samples]
     every = [file for listed in files for file in listed]
     missing = missing_files(every)
     if not missing:
         return samples
-    text = _count([file for file in every if file in missing], len(every), "labelled training frames")
+    kind = "training frames" if any(map(is_whole_video, samples)) else "labelled training frames"
+    text = _count([file for file in every if file in missing], len(every), kind)
     if not allow_missing:
+        advice = " and ".join(f"datasets/check.py {shlex.quote(name)}" for name in names)
         raise InputError(f"{text}; add them, or train without these frames with --allow-missing "
-                         "(DATALOADER.ALLOW_MISSING True); datasets/check.py NAME lists all")
+                         f"(DATALOADER.ALLOW_MISSING True); {advice} {'list' if len(names) > 1 else 'lists'} all")
     logger.warning("%s; they are left out", text)
     return [_marked(sample, listed, missing) for sample, listed in zip(samples, files, strict=True)
             if not missing.issuperset(listed)]

@@ -17,10 +17,15 @@ def annotations_of(sample):
         sample["annotations"])
 
 
+def has_object(sample):
+    """Whether a dataset dict has an object; crowd regions are none."""
+    return any(not annotation.get("iscrowd", 0) for annotation in annotations_of(sample))
+
+
 def without_empty(dicts, *, keep_unlabelled=False):
     """-> the dataset dicts that have an object (crowd regions are none); with keep_unlabelled also all frames of
     the videos of which no labelled frame has one. What is left out is logged."""
-    labelled = [any(not a.get("iscrowd", 0) for a in annotations_of(sample)) for sample in dicts]
+    labelled = [has_object(sample) for sample in dicts]
     videos = [sample.get("video_id", sample["file_name"]) for sample in dicts]
     empty = set(videos) - {video for video, has in zip(videos, labelled, strict=True) if has}
     kept = [sample for sample, video, has in zip(dicts, videos, labelled, strict=True)

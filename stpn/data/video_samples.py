@@ -1,6 +1,10 @@
 """The whole videos of a data set as test samples."""
 
+import functools
+
 from torch.utils.data import Dataset
+
+from ..errors import InputError
 
 
 class LabelledVideos(Dataset):
@@ -30,7 +34,8 @@ class LabelledVideos(Dataset):
 
 class WholeVideos(Dataset):
     """The videos of a set of video instance segmentation, in its order. A sample is {"video_id", "json_id": its id in
-    the JSON, "frames": reader of prepared frames, "length": frames, "height", "width": pixels}."""
+    the JSON, "frames": reader of prepared frames, "length": frames, "height", "width": pixels}. Reading a frame of
+    another size than its video's is an InputError: its masks would be compared with those of another picture."""
 
     def __init__(self, dicts, video_index, *, prepare):
         """dicts: one a video; prepare: Frame -> item."""
@@ -44,4 +49,16 @@ class WholeVideos(Dataset):
 
     def __getitem__(self, i):
         sample = self._samples[i]
-        return {**sample, "frames": self._index.reader(sample["video_id"], prepare=self._prepare)}
+        return {**sample, "frames": self._index.reader(sample["video_id"], prepare=functools.partial(
+            self._item, sample["video_id"], (sample["height"], sample["width"])))}
+
+    def _item(self, video_id, size, frame):
+        refuse_other_size(video_id, frame.index, self._index.path(video_id, frame.index), frame.image.shape[:2], size)
+        return self._prepare(frame)
+
+
+def refuse_other_size(video_id, t, path, size, expected):
+    """InputError when the picture at `path`, frame t, has another size than its video; sizes are (H, W)."""
+    if tuple(size) != tuple(expected):
+        raise InputError(f"{path} (frame {t} of {video_id}) is {size[1]}x{size[0]} pixels, but the JSON says "
+                         f"{expected[1]}x{expected[0]} for its video; correct the JSON or the picture")

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 _COLORS = colormap(rgb=True, maximum=1)
 _GOLDEN = (5 ** 0.5 - 1) / 2  # multiples of it stay apart on a circle, however many there are
 _BEHIND_TEXT = (0, 0, 0, 204)  # RGBA
+_TRIES = 8  # places further down, and as many further up, where a label may find room
 
 
 def class_color(index):
@@ -86,6 +87,7 @@ class _Canvas:
         self._image = Image.fromarray(image)
         self._draw = ImageDraw.Draw(self._image, "RGBA")
         self._unit = max(11, round(np.sqrt(image.shape[0] * image.shape[1]) / 70))  # pixels, height of text
+        self._written = []  # rectangles of the labels
 
     def box(self, box, color):
         """box: XYXY in pixels."""
@@ -93,16 +95,38 @@ class _Canvas:
         self._draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=max(2, self._unit // 7))
 
     def write(self, text, corner, color, *, above=False):
-        """corner: (x, y) of the text's upper left, or above it, moved so that the text is inside the picture."""
+        """corner: (x, y) of the text's upper left, or above it, moved so that the text is inside the picture and, if
+        there is room below or above, does not cover earlier text."""
         font = _font(self._unit)
         left, top, right, bottom = self._draw.textbbox((0, 0), text, font=font)
         room = self._image.width - right - 1, self._image.height - bottom - 1
         x, y = (max(0, min(at, most)) for at, most in zip((corner[0], corner[1] - above * (bottom + 1)), room))
-        self._draw.rectangle((x + left - 1, y + top - 1, x + right, y + bottom), fill=_BEHIND_TEXT)
-        self._draw.text((x, y), text, font=font, fill=color)
+        area = np.array((x + left - 1, y + top - 1, x + right, y + bottom))
+        shift = self._free(area)
+        self._written.append(area + (0, shift, 0, shift))
+        self._draw.rectangle(tuple(self._written[-1].tolist()), fill=_BEHIND_TEXT)
+        self._draw.text((x, y + shift), text, font=font, fill=color)
+
+    def _free(self, area):
+        """area: (x0, y0, x1, y1), all inside. -> by how much it goes down (or, negative, up) to be free."""
+        for down in (True, False):
+            moved = area.copy()
+            for _ in range(_TRIES):
+                other = next((r for r in self._written if _meet(moved, r)), None)
+                if other is None:
+                    return moved[1] - area[1]
+                moved[1::2] += other[3] + 1 - moved[1] if down else other[1] - 1 - moved[3]
+                if moved[1] < 0 or moved[3] >= self._image.height:
+                    break
+        return 0
 
     def picture(self):
         return np.array(self._image)
+
+
+def _meet(a, b):
+    """Do two rectangles (x0, y0, x1, y1), ends included, share a point?"""
+    return (a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all()
 
 
 @lru_cache(maxsize=8)

@@ -56,6 +56,8 @@ class VideoPredictor:
         {"image_size": (H, W), "pred_scores": n numbers, falling, "pred_labels": n class numbers, "pred_ids": n track
         numbers, "pred_masks": n lists with a COCO RLE {"size", "counts": str} for each frame, None where the track is
         not seen or the frame could not be read}. Scores are those of the whole video, other than in stream.
+
+        A video without a frame is an empty list; of a segmenter, for which it has no size, InputError.
         """
         if not self._tracks:
             return [result.predictions for result in self.stream(source)]
@@ -104,7 +106,8 @@ class VideoPredictor:
             found = self.model.segment(frames, sampler)
         except Exception:
             if frames.failure is None and not frames.read:
-                raise InputError(f"{source.name} has no frame that can be read; there is nothing to segment") from None
+                raise InputError(f"{source.name} holds 0 frames that can be read; expected at least one: see that it "
+                                 "is not empty, and that other programs play it") from None
             if frames.failure is None:
                 raise
         finally:

@@ -11,7 +11,7 @@ from detectron2.utils import comm
 
 from ..data.agreement import check_data_sets
 from ..data.build import build_video_test_loader, build_video_train_loader
-from ..data.builtin import ensure_registered
+from ..data.early_checks import check_early
 from ..errors import InputError
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
@@ -34,7 +34,7 @@ class Trainer(DefaultTrainer):
         _require_device_for_amp(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
-        ensure_registered([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])  # a wrong name shows before anything is read
+        check_early(cfg)  # a wrong name or mapper shows before anything is read or built
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         devices = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}

@@ -48,11 +48,12 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
     already written are not changed.
 
     Both files are written under temporary names. Ctrl-C, or an InputError of the source, ends the run early
-    with both files whole as far as they go; any other error leaves nothing behind.
+    with both files whole as far as they go; so does a model whose scores are not finite, but its FloatingPointError
+    is raised. Any other error leaves nothing behind.
     """
     sampler = predictor.sampler(source)
     policy = sampler.policy if sampler else "none"
-    totals, start = RunTotals(), time.perf_counter()
+    totals, start, diverged = RunTotals(), time.perf_counter(), None
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(JsonLinesWriter(jsonl_path))
         video = video_path and stack.enter_context(
@@ -74,7 +75,11 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
             pass
         except InputError as error:
             totals.failure = error
+        except FloatingPointError as error:
+            diverged = error
         totals.interrupted = interrupted()
+    if diverged is not None:
+        raise diverged
     totals.seconds = time.perf_counter() - start
     return totals
 

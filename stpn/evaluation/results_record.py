@@ -29,7 +29,9 @@ class Expected:
             return f'got {_shown(record)}; expected an object {{"image_id", "category_id", "bbox", "score"}}'
         for name in FIELDS:
             if name not in record:
-                return f"has no {name}; expected image_id, category_id, bbox and score"
+                masks = "; this is a file of masks: name a data set of that kind"
+                return (f"has no {name}; expected image_id, category_id, bbox and score"
+                        + (masks if "segmentations" in record and "bbox" not in record else ""))
         return (self._in_doubt(record) or self._unknown(record) or _unusable(record["bbox"], record["score"])
                 or self._contradiction(record))
 

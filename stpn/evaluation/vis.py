@@ -15,6 +15,9 @@ from .ytvis_record import record_tracks, video_problems
 from .ytvis_results import RESULTS, SUBMISSION, read_results, refuse, write_results, write_submission
 from .ytvis_truth import load_ytvis_truth
 
+# Those whose hidden labels an evaluation server has; the owner of any other set has them, or nobody.
+SERVED = [f"{name}_{part}" for name in ("ytvis_2019", "ytvis_2021", "ovis") for part in ("val", "test")]
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,7 +50,7 @@ class YouTubeVISEvaluator(DatasetEvaluator):
 
     def process(self, inputs, outputs):
         """inputs: samples of whole videos {"video_id", "json_id", "length", "height", "width"}; outputs: per video
-        {"image_size", "pred_scores", "pred_labels", "pred_masks": per track an RLE or None per frame}."""
+        {"image_size", "pred_scores", "pred_labels", "pred_ids", "pred_masks": per track an RLE or None per frame}."""
         category_ids = sorted(self._numbers, key=self._numbers.get)
         for sample, output in zip(inputs, outputs, strict=True):
             self._records.append(
@@ -107,6 +110,10 @@ class YouTubeVISEvaluator(DatasetEvaluator):
             write_submission(self._output_folder / SUBMISSION, self._output_folder / RESULTS)
 
     def _say_that_labels_are_hidden(self, results):
+        if self._dataset_name not in SERVED:
+            logger.warning(f"NO FIGURES: {self._metadata.json_file} has no labels. For figures add annotations to it "
+                           f"(datasets/README.md){self._where_results_are(results)}.")
+            return
         if not results:
             todo = "Nothing was found in any video: there is nothing to submit."
         elif self._output_folder:
@@ -117,6 +124,10 @@ class YouTubeVISEvaluator(DatasetEvaluator):
             f"NO FIGURES: the labels of {self._dataset_name} are hidden. {todo} For an AP here, hold out a part of the "
             "training set: datasets/prepare_ytvis_split.py makes the sets *_train_sub and *_val_sub."
         )
+
+    def _where_results_are(self, results):
+        found = f"; what was found is in {self._output_folder / RESULTS}" if self._output_folder else ""
+        return found if results else "; nothing was found in any video"
 
     def _figures(self, results, truth):
         figures = OrderedDict(segm=self._ap(results, truth))

@@ -13,7 +13,7 @@ FIELDS = ("video_id", "score", "category_id", "segmentations")
 @dataclass(frozen=True)
 class VideoTracks:
     """video_id: the data set's name of the video; json_id: its id in the annotation file; video: what the loader
-    took it for; results: dicts of FIELDS."""
+    took it for; results: dicts of FIELDS and "track"."""
 
     video_id: str
     json_id: int
@@ -23,29 +23,39 @@ class VideoTracks:
 
 def record_tracks(sample, output, *, index, category_ids):
     """sample: {"video_id", "json_id", "length", "height", "width"}; output: {"image_size": (H, W), "pred_scores",
-    "pred_labels", "pred_masks": per track an RLE or None per frame}; index: the record's number, for messages;
-    category_ids: id in the annotation file of each class number.
+    "pred_labels", "pred_ids": track numbers, "pred_masks": per track an RLE or None per frame}; index: the record's
+    number, for messages; category_ids: id in the annotation file of each class number.
     -> VideoTracks. Refuses at once what can be seen in one video."""
     video = Video(sample["length"], sample["height"], sample["width"])
     record = VideoTracks(sample["video_id"], sample["json_id"], video, [])
-    scores, labels, masks = (output[name] for name in ("pred_scores", "pred_labels", "pred_masks"))
+    columns = {name: output[f"pred_{name}"] for name in ("scores", "labels", "ids", "masks")}
     where = f"record {index}: video {record.video_id}"
-    if not len(scores) == len(labels) == len(masks) or tuple(output["image_size"]) != video.size:
-        raise InputError(
-            f"{where}: got {len(scores)} scores, {len(labels)} labels and {len(masks)} masks of size "
-            f"{tuple(output['image_size'])}; expected as many of each, and the video's size {video.size}"
-        )
-    for n, (score, label, rles) in enumerate(zip(scores, labels, masks)):
+    if len({len(column) for column in columns.values()}) != 1:
+        got = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
+        raise InputError(f"{where}: got {got}; expected as many of each")
+    _refuse_other_sizes(output, video, where)
+    for n, (score, label, track, rles) in enumerate(zip(*columns.values())):
         if not 0 <= label < len(category_ids):
             raise InputError(f"{where}: track {n} has class {label}; expected one in 0..{len(category_ids) - 1}: "
                              "check the number of classes")
         result = {"video_id": record.json_id, "score": float(score), "category_id": category_ids[int(label)],
-                  "segmentations": [_as_text(rle) for rle in rles]}
+                  "segmentations": [_as_text(rle) for rle in rles], "track": int(track)}
         problem = result_problem(result, {record.json_id: video}, category_ids)
         if problem:
-            raise InputError(f"{where}: track {n}: {problem}; check the weights for NaN")
+            hint = "" if math.isfinite(result["score"]) else "; check the weights for NaN"
+            raise InputError(f"{where}: track {n}: {problem}{hint}")
         record.results.append(result)
     return record
+
+
+def _refuse_other_sizes(output, video, where):
+    """The size of a mask is that of the picture it was found in, image_size that of the first."""
+    masks = ((t, rle["size"]) for rles in output["pred_masks"] for t, rle in enumerate(rles) if rle is not None)
+    for t, size in [(0, output["image_size"]), *masks]:
+        if tuple(size) != video.size:
+            raise InputError(f"{where}, frame {t}: the picture is of another size than the annotation says: got "
+                             f"{tuple(size)}, expected {video.size} (height, width); correct the annotation file or "
+                             "the picture")
 
 
 def video_problems(records, truth):
@@ -69,7 +79,9 @@ def video_problems(records, truth):
 def result_problem(result, videos, categories):
     """result: anything; videos: {id: Video}; categories: known ids. -> what is wrong with it, None if nothing is."""
     if type(result) is not dict or not result.keys() >= set(FIELDS):
-        return f"is {shown(result)}; expected an object with {', '.join(FIELDS)}"
+        boxes = "; this is a file of boxes: name a data set of that kind"
+        return (f"is {shown(result)}; expected an object with {', '.join(FIELDS)}"
+                + (boxes if type(result) is dict and "bbox" in result and "segmentations" not in result else ""))
     for name, known in (("video_id", videos), ("category_id", categories)):
         if type(result[name]) is not int or result[name] not in known:
             return f"{name} is {shown(result[name])}, which the data set does not know; its ids are {_some(known)}"

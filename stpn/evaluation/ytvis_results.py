@@ -5,7 +5,8 @@
 
 video_id and category_id are those of the annotation file; segmentations has one entry per frame of the video, a
 compressed RLE {"size": [height, width], "counts": "text"} of its original size. A video in which nothing was found has
-no record.
+no record. "track" is ours and optional, the number of the track in its video: two tracks that a model cannot tell apart
+are two records all the same. The servers' program reads the other keys by name and leaves it alone.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_results(path, results):
-    """results: dicts of FIELDS, one a line. Scores keep every bit."""
+    """results: dicts of FIELDS and perhaps "track", one a line. Scores keep every bit."""
     with atomic_path(path) as part, open(part, "w", encoding="utf-8") as handle:
         handle.write("[" + ",\n".join(json.dumps(result, allow_nan=False) for result in results) + "]\n")
 
@@ -101,26 +102,25 @@ def _opened(path, problems):
 def _sound(records, truth, problems, seen):
     """Yield the records that can be used, of their keys FIELDS; what is wrong with others is added to problems, the
     video's id of all to seen."""
-    first, stretch, video_id = {}, 0, None
+    first = {}
     for number, record in enumerate(records):
         if type(record) is dict and type(record.get("video_id")) is int:
             seen.add(record["video_id"])
         problem = result_problem(record, truth.videos, truth.categories)
         if problem is None:
-            stretch, video_id = stretch + (record["video_id"] != video_id), record["video_id"]
-            record = {name: record[name] for name in FIELDS}
-            problem = _repeat(record, number, stretch, first)
+            problem = _repeat(record, number, first)
         if problem:
             problems.append(f"record {number}: {problem}")
         else:
-            yield record
+            yield {name: record[name] for name in FIELDS}
 
 
-def _repeat(record, number, stretch, first):
-    """first: {what a record says, shortened: (number, stretch)} of those before. Records of a video that follow each
-    other may be equal: queries of a model that has learnt nothing are. Records of other videos between them say that
-    a part of the file is there twice."""
+def _repeat(record, number, first):
+    """first: {what a record says, shortened: number} of those before. Equal masks of different tracks are no repeat:
+    the queries of a model that has learnt nothing are all alike."""
     counts = tuple(rle and rle["counts"] for rle in record["segmentations"])
-    other, at = first.setdefault((record["video_id"], record["category_id"], record["score"], hash(counts)),
-                                 (number, stretch))
-    return f"repeats record {other}: was a part of the results written twice?" if at != stretch else None
+    track = record.get("track") if type(record.get("track")) is int else None
+    other = first.setdefault((record["video_id"], record["category_id"], record["score"], track, hash(counts)), number)
+    return None if other == number else (
+        f"repeats record {other}, the same video, category, score and masks: take it out; if they are two tracks, give "
+        'each its number as "track"')

@@ -153,6 +153,7 @@ def test_failure_of_a_mapper_names_the_sample(tiny_cfg, workers):
     (("DATASETS.TRAIN", ("imagenet_vid_trian_15frames",)), "did you mean .*imagenet_vid_train_15frames"),
     (("DATASETS.TRAIN", ()), "DATASETS.TRAIN"),
     (("INPUT.MAPPER", "Nothing"), "known are .*VideoDatasetMapper"),
+    (("TEST.AUG.ENABLED", True), "TEST.AUG.ENABLED is True, but there is no test-time augmentation here"),
     (("SOLVER.IMS_PER_BATCH", 0), "IMS_PER_BATCH is 0")])
 def test_wrong_setting_is_an_input_error(tiny_cfg, change, says):
     from stpn.data.builtin import register_all

@@ -73,7 +73,7 @@ def test_clean_set_has_no_problem_and_the_counts_of_a_plain_recount(tiny_root):
     assert counts.empty == sum(not d["annotations"] for d in dicts) == 1
     assert counts.pictures == Counter((d["width"], d["height"]) for d in dicts)
     assert counts.lengths == {"train/a": 4, "train/b": 4}
-    assert {v: [dicts[i]["video_id"] for i in found] for v, found in counts.with_objects.items()} == {
+    assert {v: [dicts[i]["video_id"] for i in found] for v, found in counts.shown.items()} == {
         "train/a": ["train/a"] * 4, "train/b": ["train/b"] * 3}
     text = check_report.text(checked, result)
     assert "frames   8; labelled 8, of these without an object 1" in text and "no problems" in text
@@ -550,6 +550,14 @@ def test_strange_frames_and_names_can_be_drawn():
         image = np.zeros((*shape, 3), np.uint8)
         tile = contact_sheet.draw_tile(image, [((0, 0, shape[1], shape[0]), "名前 <b>", -5)], "é" * 500)
         assert tile.width == contact_sheet.TILE[0] and tile.height <= contact_sheet.TILE[1] + contact_sheet.TITLE
+
+
+def test_line_ends_and_other_controls_in_names_are_drawn_as_question_marks():
+    image, strange = np.zeros((9, 9, 3), np.uint8), "a\nb\r\t\x00\u2028\ud800 c"
+    assert sheet_font.font_for(strange)[1] == "a?b????? c" and not sheet_font.drawable(strange)
+    plain, other = (np.asarray(contact_sheet.draw_tile(image, [((0, 0, 9, 9), text, 1)], text))
+                    for text in ("a?b????? c", strange))
+    assert np.array_equal(plain, other)
 
 
 def test_letters_beyond_ascii_are_letters_and_not_boxes():

@@ -134,10 +134,10 @@ def test_a_labelled_picture_missing_from_a_folder_leaves_the_numbers_of_the_othe
     index = VideoIndex()
     dicts, _ = load_video_json(write_json(tmp_path / "s.json", what), video_index=index, name="s")
     assert [d["file_name"] for d in dicts] == [f"{folder}/{i:06d}.png" for i in (1, 2, 3, 4)] == index.paths("v")
-    kept = missing.without_missing(dicts, index, allow_missing=True)
+    kept = missing.without_missing(dicts, index, allow_missing=True, names=["my_set"])
     assert [d["frame_index"] for d in kept] == [0, 2, 3]
     with pytest.raises(InputError, match=f"1 of 4 labelled training frames are missing: {folder}/000002.png"):
-        missing.without_missing(dicts, index, allow_missing=False)
+        missing.without_missing(dicts, index, allow_missing=False, names=["my_set"])
 
 
 @pytest.mark.parametrize("name", ["gone.mp4", "gone"])
@@ -146,9 +146,9 @@ def test_a_missing_video_of_known_size_loads_and_all_its_frames_are_missing(tmp_
     what = changed(content("v.mp4", name), videos__1__width=64, videos__1__height=48)
     index = VideoIndex()
     dicts, _ = load_video_json(write_json(tmp_path / "s.json", what), video_index=index)
-    assert len(missing.without_missing(dicts, index, allow_missing=True)) == 3
+    assert len(missing.without_missing(dicts, index, allow_missing=True, names=["my_set"])) == 3
     with pytest.raises(InputError, match=f"3 of 6 labelled training frames are missing: {tmp_path}/{name}; "):
-        missing.without_missing(dicts, index, allow_missing=False)
+        missing.without_missing(dicts, index, allow_missing=False, names=["my_set"])
     with pytest.raises(InputError, match="1 of 2 files of s are missing"):
         missing.refuse_missing_frames(index, "s")
 

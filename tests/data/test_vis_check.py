@@ -46,6 +46,7 @@ def test_sound_set_has_no_problem_and_the_counts_of_a_plain_recount(checked):
     ({"annotations__1__segmentations__0": {"size": [24, 32], "counts": [768]}}, "mask empty",
      "annotations[1].segmentations[0]"),
     ({"annotations__2__segmentations__0": [[1, 1, 5, 5]]}, "polygon", "annotations[2].segmentations[0]"),
+    ({"annotations__1__segmentations": [None, None, [], None]}, "track unseen", "annotations[1].segmentations"),
     ({"annotations__1__category_id": 9}, "unknown class", "annotations[1].category_id"),
     ({"annotations__1__video_id": 9}, "unknown id", "annotations[1].video_id"),
     ({"annotations__1__id": 11}, "duplicate id", "annotations[1].id"),
@@ -55,6 +56,7 @@ def test_planted_problem_is_found_with_its_place(checked, change, kind, where):
     result, _ = checked(changed(**change))
     found = result.findings.by_kind.pop(kind)
     assert [problem.where for problem in found][0] == where and len(found) == 1
+    assert KINDS[kind].effect in (STOPS, LEAVES_OUT)
     # A mask all of whose polygons are dropped is empty as well.
     assert set(result.findings.by_kind) <= {"mask empty"}
 
@@ -96,23 +98,36 @@ def test_crowds_are_counted_apart_and_no_problem(checked):
 
 
 @pytest.mark.parametrize("labels", [{}, {"annotations": None}])
-def test_set_without_labels_is_no_problem_and_its_pictures_are_decoded(checked, labels):
+def test_set_without_labels_is_no_problem_and_its_pictures_are_decoded_and_drawn(checked, tmp_path, labels):
     what = content()
     del what["annotations"]
     result, found = checked({**what, **labels})
     assert result.findings.by_kind == {} and result.decoded == 7 and result.counts.labelled.total() == 0
     assert found.notes() == ["labels   hidden: the set is for testing, not for training"]
+    assert report.text(found, result).splitlines() == [
+        f"my_set/train: YouTube-VIS form, {found.place}", "", "videos   2", "frames   7",
+        "pictures 32x24 (4), 30x40 (3)", "", "decoded  7 of the 7 pictures", *found.notes(), "", "no problems"]
+    assert report.draw(tmp_path / "sheet.png", found, result.counts) == 7
+    (tmp_path / "JPEGImages" / "clip2" / "00005.png").write_bytes(
+        (tmp_path / "JPEGImages" / "clip5" / "00000.png").read_bytes())
+    assert list(check(found, sample=None).findings.by_kind) == ["size"]
 
 
-def test_labelled_set_without_an_object_cannot_be_trained_on(checked):
-    result, _ = checked({**content(), "annotations": []})
-    assert list(result.findings.by_kind) == ["no object"] and KINDS["no object"].effect == STOPS
+def test_labelled_set_without_an_object_is_said_to_have_nothing_to_learn(tmp_path, monkeypatch, capsys):
+    """Training goes on, and only warns: it draws frames without objects, too."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_json(tmp_path / "x.json", {**content(), "annotations": []})
+    ytvis_files.write_pictures(tmp_path / "JPEGImages")
+    with pytest.raises(PartialResult, match="^x has 1 problem: 1 where training has nothing to learn$"):
+        load_script("datasets/check.py").main(["x", "--output", str(tmp_path / "out")])
+    out = capsys.readouterr().out
+    assert "x.json: no object in any frame: there is nothing to learn\n" in out and "left out" not in out
 
 
 @pytest.mark.parametrize("text, says", [("{", "is not JSON"), ("[]", "holds"), ('{"videos": [1]}', "categories is")])
 def test_file_that_is_no_set_at_all_is_an_input_error(tmp_path, text, says):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(InputError, match=f"x.json: {says}"):
+    with pytest.raises(InputError, match=f"x.json:? {says}"):
         VisSet(tmp_path / "x.json", name="x")
 
 
@@ -135,6 +150,18 @@ def test_script_writes_report_and_picture_and_says_by_its_code_whether_training_
     write_json(tmp_path / "ytvis_2019" / "train.json", changed(annotations__0__segmentations__2=3))
     with pytest.raises(PartialResult, match="ytvis_2019_train has 1 problem"):
         script.main(["ytvis_2019_train", "--output", str(tmp_path / "out")])
+
+
+def test_folder_with_a_line_end_in_its_name_can_be_drawn(tmp_path):
+    what = content()
+    for video in what["videos"]:
+        video["file_names"] = [name.replace("clip", "cl\nip") for name in video["file_names"]]
+    for name in ("clip2", "clip5"):
+        (ytvis_files.write_pictures(tmp_path / "JPEGImages") / name).rename(
+            tmp_path / "JPEGImages" / name.replace("clip", "cl\nip"))
+    found = VisSet(write_json(tmp_path / "train.json", what), name="x")
+    result = check(found, sample=0)
+    assert result.findings.by_kind == {} and report.draw(tmp_path / "sheet.png", found, result.counts) == 6
 
 
 def test_sheet_shows_the_masks(checked, tmp_path):

@@ -16,7 +16,9 @@ from stpn.config import add_stpn_config
 from stpn.data.agreement import check_data_sets
 from stpn.data.build import build_video_test_loader, build_video_train_loader
 from stpn.data.builtin import ensure_registered, known_classes
+from stpn.data.early_checks import check_early
 from stpn.data.samplers import VideoShardSampler
+from stpn.engine.trainer import Trainer
 from stpn.errors import InputError
 
 
@@ -174,6 +176,23 @@ def test_test_sample_is_a_whole_video(cfg):
     assert sorted(shards) == [[0], [1]]
 
 
+def test_test_frame_of_another_size_than_its_video_is_refused_where_it_is_read(cfg, mini):
+    """That of a first frame before anything is trained."""
+    folder = mini / "valid" / "JPEGImages"
+    path = folder / "clip2" / "00005.png"
+    path.write_bytes((folder / "clip5" / "00000.png").read_bytes())
+    check_data_sets(cfg, training=False)
+    (first,), (second,) = build_video_test_loader(cfg, "ytvis_mini_val")
+    assert len(list(first["frames"])) == 4
+    line = " (frame {} of ytvis_mini/val/2) is 32x24 pixels, but the JSON says 30x40 for its video; correct the JSON " \
+           "or the picture"
+    assert refusal(list, second["frames"]) == f"{path}{line.format(1)}"
+    assert len(list(second["frames"].select([0, 2]))) == 2
+    path.rename(folder / "clip2" / "00000.png")
+    path.write_bytes(b"")
+    assert refusal(check_data_sets, cfg, training=False) == f"{folder}/clip2/00000.png{line.format(0)}"
+
+
 # ---- files that are not there
 
 
@@ -182,7 +201,8 @@ def test_training_refuses_missing_frames_and_goes_without_them_where_allowed(cfg
                                                              "clip2/00005.png", "clip2/00010.png")]
     for path in gone:
         path.unlink()
-    with pytest.raises(InputError, match=f"5 of 7 labelled training frames are missing: {gone[0]}, "):
+    with pytest.raises(InputError, match=f"^5 of 7 training frames are missing: {gone[0]}, .*; datasets/check.py "
+                                         "ytvis_mini_train lists all$"):
         build_video_train_loader(cfg)
     cfg.DATALOADER.ALLOW_MISSING = True
     assert {(sample["json_id"], sample["frame_index"]) for sample in samples(cfg)} == {(5, 0), (5, 3)}
@@ -196,6 +216,18 @@ def test_evaluation_refuses_missing_frames(cfg, mini):
 
 
 # ---- what a run needs of its sets
+
+
+def test_set_without_any_object_is_warned_of(cfg, mini, caplog):
+    content = ytvis_files.content()
+    crowd = {**content["annotations"][0], "iscrowd": 1}
+    write_json(mini / "train.json", {**content, "annotations": [crowd]})
+    assert not any(len(sample["instances"]) for sample in samples(cfg, 2))
+    assert "no object in any frame of DATASETS.TRAIN (ytvis_mini_train): there is nothing to learn" in caplog.text
+    caplog.clear()
+    write_json(mini / "train.json", {**content, "annotations": [crowd, content["annotations"][1]]})
+    samples(cfg, 1)
+    assert "nothing to learn" not in caplog.text
 
 
 def test_crowds_and_hidden_labels_are_legal_in_a_test_set(cfg, mini):
@@ -237,6 +269,37 @@ def test_detector_refuses_a_set_of_masks_and_the_segmenter_a_set_of_boxes(cfg, r
 def test_mapper_of_the_other_task_is_refused(cfg):
     cfg.INPUT.MAPPER = "VideoDatasetMapper"
     assert refusal(build_video_train_loader, cfg).startswith("INPUT.MAPPER is VideoDatasetMapper, which does not fit")
+
+
+def test_test_time_augmentation_is_refused_before_an_evaluation(cfg):
+    cfg.TEST.AUG.ENABLED = True
+    assert refusal(check_data_sets, cfg, training=False).startswith("TEST.AUG.ENABLED is True, but there is no test-")
+
+
+@pytest.mark.parametrize("change, says", [
+    (("INPUT.MAPPER", "VideoClipMapper"), "INPUT.MAPPER is 'VideoClipMapper'; known are "),
+    (("INPUT.MAPPER", "VideoDatasetMapper"), "INPUT.MAPPER is VideoDatasetMapper, which does not fit"),
+    (("TEST.AUG.ENABLED", True), "TEST.AUG.ENABLED is True"), (("INPUT.CROP.ENABLED", True), "INPUT.CROP.ENABLED is"),
+    (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 40), "ytvis_mini_train has 2 classes (ball, cup), but"),
+    (("DATASETS.TEST", ("my_set/boxes",)), "my_set/boxes has no masks of whole videos"),
+    (("DATASETS.TRAIN", ("my_set/boxes",)), "my_set/boxes has no masks of whole videos"),
+    (("DATASETS.TRAIN", ("ytvis_mini_train", "my_set/hidden")), "my_set/hidden has no labels"),
+    (("DATASETS.TRAIN", ("my_set/null",)), "my_set/null has no labels")])
+def test_trainer_refuses_what_does_not_fit_before_it_builds_the_model(cfg, root, monkeypatch, change, says):
+    write_json(root / "my_set" / "boxes.json", plain_content("videos/park"))
+    unlabelled = {key: value for key, value in ytvis_files.content().items() if key != "annotations"}
+    write_json(root / "my_set" / "hidden.json", unlabelled)
+    write_json(root / "my_set" / "null.json", {"annotations": None, **unlabelled})
+    cfg.MODEL.DEVICE = "cpu"
+    monkeypatch.setattr(Trainer, "build_model", lambda cfg: pytest.fail("the model is built"))
+    cfg.merge_from_list(list(change))
+    assert refusal(Trainer, cfg).startswith(says)
+
+
+def test_labelled_set_is_not_taken_for_one_with_hidden_labels(cfg, mini):
+    """Its file names annotations in another place first."""
+    write_json(mini / "train.json", {"info": {"annotations": None}, **ytvis_files.content()})
+    check_early(cfg)
 
 
 def test_number_of_classes_is_compared_with_the_segmenters_key(cfg):

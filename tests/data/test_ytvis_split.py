@@ -117,6 +117,35 @@ def test_script_counts_both_parts_and_refuses_to_overwrite(tmp_path, monkeypatch
     assert "note: val_sub has fewer videos than the 0.9 of 4" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folder, outputs", [
+    ("clips/JPEGImages", ("a.json", "b.json")), ("JPEGImages", ("a.json", "parts/b.json")),
+    ("JPEGImages", ("train_sub.json", "../b.json"))])
+def test_own_set_of_any_name_is_split_into_files_that_find_its_pictures(tmp_path, capsys, folder, outputs):
+    ytvis_files.write_pictures(tmp_path / "my set" / folder)
+    path = write_json(tmp_path / "my set" / "clips.json", doubled())
+    main, paths = load_script("datasets/prepare_ytvis_split.py").main, [path.parent / name for name in outputs]
+    main([str(path), "--val-share", "0.5", "--output", *map(str, paths)])
+    assert capsys.readouterr().out.count("2 videos, ") == 2
+    for part in paths:
+        index = VideoIndex()
+        videos, _ = load_ytvis(part, name="x", video_index=index)
+        for video in videos:
+            assert [index.read(video["video_id"], t).tolist() for t in range(video["length"])] == [
+                ytvis_files.picture(video["json_id"] % 100, t).tolist() for t in range(video["length"])]
+
+
+@pytest.mark.parametrize("outputs, says", [
+    (("a", "b.json"), "expected two names that end in .json"), (("a.json", "a.json"), "expected two files"),
+    (("a.json", "clips.json"), "expected two files, neither of them"),
+    (("a.json", "b.json"), "the picture clip5/00000.png of .*clips.json is not there")])
+def test_own_split_that_cannot_be_made_is_refused(tmp_path, outputs, says):
+    path = write_json(tmp_path / "clips.json", doubled())
+    with pytest.raises(InputError, match=says):
+        load_script("datasets/prepare_ytvis_split.py").main(
+            [str(path), "--val-share", "0.5", "--output", *(str(tmp_path / name) for name in outputs)])
+    assert [file.name for file in tmp_path.iterdir()] == ["clips.json"]
+
+
 def test_failure_while_writing_leaves_the_old_parts(tmp_path):
     paths = part_paths(tmp_path / "train.json")
     for path in paths:

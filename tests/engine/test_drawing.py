@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
+from PIL import ImageDraw
 
 from stpn.engine.drawing import class_color, draw_detections, draw_note, track_color
 from stpn.engine.visualizer import visualize_detections
@@ -88,6 +89,29 @@ def test_label_names_class_score_and_track():
     black = [np.nonzero((picture.max(2) < 60).any(0))[0] for picture in (one, boxed)]
     assert len(black[0]) > len(black[1]) > 20  # "dog 90% #1" is longer than "dog 90%"
     assert (one[:60] != two[:60]).any() and (one[60:, :30] == blank[60:, :30]).all()
+
+
+@pytest.mark.parametrize("corners", [
+    ((50, 20), (50, 20), (50, 20)), ((50, 20), (52, 30), (54, 24)), ((0, 20),) * 4, ((100, 20), (100, 24)),
+])  # fmt: skip
+@pytest.mark.parametrize("tracked", [True, False])
+def test_labels_do_not_cover_each_other(corners, tracked, monkeypatch):
+    areas, size = [], (120, 160)
+    rectangle = ImageDraw.ImageDraw.rectangle
+    monkeypatch.setattr(ImageDraw.ImageDraw, "rectangle", lambda self, area, fill=None, **more: (
+        areas.append(area) if fill else None, rectangle(self, area, fill=fill, **more)))
+    found = tracks(squares(*corners), range(len(corners)))
+    if not tracked:  # boxes instead of masks
+        found.remove("pred_masks")
+    draw_detections(noise(size), found, NAMES[:2] + ["cat"])
+    painted = sum(np.pad(np.ones((int(y1) - int(y0) + 1, int(x1) - int(x0) + 1), int),
+                         ((int(y0), size[0] - int(y1) - 1), (int(x0), size[1] - int(x1) - 1)))
+                  for x0, y0, x1, y1 in areas)
+    assert len(areas) == len(corners) and painted.max() == 1
+
+
+def test_more_labels_than_there_is_room_for_are_written_all_the_same():
+    assert draw_detections(noise((24, 60)), tracks(np.ones((40, 24, 60), bool), range(40)), NAMES).shape == (24, 60, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (17, 23), (33, 301)])

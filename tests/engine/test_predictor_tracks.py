@@ -196,7 +196,9 @@ def test_error_of_the_source_ends_a_call():
 
 @pytest.mark.parametrize("frames", [[], [Frame(0, 0.0, None, error="broken")]])
 def test_video_without_a_readable_frame_cannot_be_segmented(real, frames):
-    with pytest.raises(InputError, match="no frame that can be read"):
+    assert [len(result.predictions) for result in real(1).stream(open_source(frames, on_error="skip"))] == [0] * len(
+        frames)
+    with pytest.raises(InputError, match="holds 0 frames that can be read; expected at least one: "):
         real(1)(open_source(frames, on_error="skip"))
 
 

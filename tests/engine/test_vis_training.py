@@ -9,6 +9,7 @@ from detectron2.utils.events import EventStorage
 from tiny_vis import training_sample, vis_config, vis_model
 from torch import distributed
 
+from stpn.engine.guards import check_losses
 from stpn.engine.optimizer import build_optimizer
 from stpn.engine.trainer import Trainer
 from stpn.errors import InputError
@@ -67,13 +68,27 @@ def test_two_processes_get_the_gradients_of_one_with_both_samples(tmp_path):
     assert ranks[1][1][0]["loss_mask"] == 0 < ranks[0][1][0]["loss_mask"]
 
 
-def test_mixed_precision_trains_with_losses_in_single_precision():
+def losses_in(dtype, model, batch):
+    """Losses under mixed precision of this dtype; None: without."""
+    torch.manual_seed(5)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None), EventStorage():
+        return model(batch)
+
+
+def overflowing():
+    """A model whose masks leave the range of half precision, 65504, where they are computed in it."""
+    model = vis_model().train()
+    model.sem_seg_head.predictor.mask_embed.layers[-1].weight.data *= 1e6
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_trains_with_losses_in_single_precision(dtype):
     model = vis_model().train()
     optimizer = build_optimizer(vis_config("SOLVER.CLIP_GRADIENTS.ENABLED", True, "SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
                                            "full_model", "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 0.01), model)
     before = [p.detach().clone() for p in model.parameters()]
-    with torch.autocast("cpu", dtype=torch.bfloat16), EventStorage():
-        losses = model(BATCH)
+    losses = losses_in(dtype, model, BATCH)
     assert {(loss.dtype, bool(loss.isfinite())) for loss in losses.values()} == {(torch.float32, True)}
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -81,6 +96,36 @@ def test_mixed_precision_trains_with_losses_in_single_precision():
     assert torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters()])) < 0.0101
     assert all(p.isfinite().all() for p in model.parameters())
     assert any(not torch.equal(p, old) for p, old in zip(model.parameters(), before))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_gives_each_part_the_gradient_of_single_precision(dtype):
+    """The encoder runs on supports, without gradient, and on the frame, with it, in one autocast context, which keeps
+    the weights that it has cast."""
+    norms = []
+    for used in (None, dtype):
+        model = vis_model().train()
+        sum(losses_in(used, model, BATCH).values()).backward()
+        norms.append({part: torch.stack([p.grad.norm() for p in getattr(model, part).parameters()]).norm().item()
+                      for part in ("backbone", "prompt_predictor", "sem_seg_head")})
+    for part, norm in norms[0].items():
+        assert 0.8 < norms[1][part] / norm < 1.25, part
+
+
+def test_masks_beyond_half_precision_end_the_training_with_one_line():
+    model = overflowing()
+    single = losses_in(None, model, BATCH)
+    assert all(loss.isfinite() for loss in single.values()) and single["loss_mask"] > 65504
+    losses = losses_in(torch.float16, model, BATCH)
+    assert losses["loss_ce"].isfinite() and not losses["loss_mask"].isfinite()
+    with pytest.raises(FloatingPointError, match="loss is not finite at iteration 7: .*loss_mask=.*frames: noise 0"):
+        check_losses(losses, iteration=7, batch=BATCH)
+
+
+def test_frames_without_an_object_train_on_whatever_half_precision_makes_of_the_masks():
+    empty = [training_sample(0, objects=0), training_sample(1, objects=0)]
+    losses = losses_in(torch.float16, overflowing(), empty)
+    assert all(loss.isfinite() for loss in losses.values()) and losses["loss_mask"] == 0 < losses["loss_ce"]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0])

@@ -112,7 +112,9 @@ def test_a_record_that_cannot_be_used_is_named(name, tmp_path):
 @pytest.mark.parametrize("junk, words", [
     ([1, 2], r"got \[1, 2\]; expected an object"), ("text", "got 'text'"), (None, "got None"), (3, "got 3"),
     ({"image_id": 1, "category_id": 0, "bbox": [1, 2, 3, 4]}, "has no score; expected image_id, category_id"),
-    ({}, "has no image_id"),
+    ({}, "has no image_id; expected image_id, category_id, bbox and score$"),
+    ({"video_id": 1, "category_id": 0, "segmentations": [None], "score": 0.5},
+     "has no image_id; expected .*; this is a file of masks: name a data set of that kind$"),
 ])  # fmt: skip
 def test_an_item_that_is_no_record_is_named(junk, words, tmp_path):
     with pytest.raises(InputError, match=f"record 5: {words}"):

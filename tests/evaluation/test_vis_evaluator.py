@@ -12,8 +12,9 @@ from detectron2.utils import comm
 from pycocotools import mask as coco_mask
 from tube_sets import CATEGORIES, content, in_other_forms, random_set, rectangle, result, track, tube
 
+from stpn.data.vis_sets import VIS_ENTRIES
 from stpn.errors import InputError
-from stpn.evaluation import YouTubeVISEvaluator, build_evaluator
+from stpn.evaluation import YouTubeVISEvaluator, build_evaluator, vis
 from stpn.evaluation.ytvis_ap import STATS, ytvis_ap
 
 NAMES = [row["name"] for row in CATEGORIES]
@@ -120,7 +121,9 @@ def test_written_results_have_the_ids_of_the_file_and_give_the_same_figures(regi
     name = register(whole, frame_groups={"first": {v["id"]: [0] for v in whole["videos"]}})
     evaluate(name, as_pairs(whole, results), output_folder=tmp_path / "out")
     written = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert sorted(written, key=lambda r: r["score"]) == sorted(results, key=lambda r: r["score"])
+    assert all(type(row["track"]) is int for row in written)
+    bare = [{name: row[name] for name in results[0]} for row in written]
+    assert sorted(bare, key=lambda r: r["score"]) == sorted(results, key=lambda r: r["score"])
     with zipfile.ZipFile(tmp_path / "out" / "results.zip") as archive:
         assert json.loads(archive.read("results.json")) == written
     for file in ("results.json", "results.zip"):
@@ -164,6 +167,15 @@ def test_nothing_found_scores_0_and_nothing_to_find_is_undefined(annotations, ex
     assert not (tmp_path / "results.zip").exists()  # the servers cannot read an empty list
 
 
+def test_the_file_of_a_model_that_finds_the_same_everywhere_reads_back(register, tmp_path):
+    """Queries that have learnt nothing are all alike."""
+    whole, results = small()
+    name, pairs = register(whole), as_pairs(whole, results[:1] * 5)
+    figures = evaluate(name, pairs, output_folder=tmp_path)
+    again = YouTubeVISEvaluator(name).evaluate_file(tmp_path / "results.json")
+    assert again["segm"] == pytest.approx(figures["segm"], nan_ok=True, abs=0)
+
+
 def test_frame_groups_look_at_their_frames_only(register):
     """The cat is found in frame 2 alone: of its two frames in the whole (IoU 0.5), of its one in the group."""
     whole, results = small()
@@ -201,9 +213,10 @@ def test_a_group_named_like_a_class_is_refused_before_anything_runs(register):
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-def test_hidden_labels_give_results_and_say_what_to_do(in_file, register, tmp_path, caplog):
+def test_hidden_labels_give_results_and_say_what_to_do(in_file, register, tmp_path, caplog, monkeypatch):
     whole, results = small(annotations=in_file)
     name = register(whole)
+    monkeypatch.setattr(vis, "SERVED", [name])
     if in_file:  # the registration knows better
         vars(MetadataCatalog.get(name))["has_labels"] = False
     assert evaluate(name, as_pairs(whole, results), output_folder=tmp_path / "out") == {}
@@ -214,6 +227,20 @@ def test_hidden_labels_give_results_and_say_what_to_do(in_file, register, tmp_pa
     assert "datasets/prepare_ytvis_split.py makes the sets *_train_sub and *_val_sub" in message
     evaluator = YouTubeVISEvaluator(name)
     assert evaluator.evaluate_file(tmp_path / "out" / "results.zip") == {}
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_without_labels_a_set_of_ones_own_is_sent_to_no_server(found, register, tmp_path, caplog):
+    whole, results = small(annotations=False)
+    name = register(whole)
+    assert evaluate(name, as_pairs(whole, results if found else []), output_folder=tmp_path) == {}
+    message = caplog.records[-1].message
+    assert "add annotations to it" in message and MetadataCatalog.get(name).json_file in message
+    assert ("results.json" in message) == found and "evaluation server" not in message and "train_sub" not in message
+
+
+def test_sets_that_a_server_evaluates_are_known_to_the_registry():
+    assert len(vis.SERVED) == 6 and set(vis.SERVED) < set(VIS_ENTRIES)
 
 
 def test_a_video_in_which_nothing_was_found_is_legal(register, tmp_path, caplog):
@@ -270,30 +297,31 @@ def test_reset_forgets_the_last_run(register):
     ({"pred_scores": [0.9, math.nan]}, "track 1: score is nan; expected a finite number"),
     ({"pred_labels": [0, 3]}, r"track 1 has class 3; expected one in 0..2"),
     ({"pred_labels": [-1, 0]}, "track 0 has class -1"),
-    ({"pred_scores": [0.9]}, "got 1 scores, 2 labels and 2 masks"),
-    ({"image_size": (50, 40)}, r"got .* masks of size \(50, 40\); expected .* size \(40, 50\)"),
+    ({"pred_scores": [0.9]}, "got 1 scores, 2 labels, 2 ids, 2 masks; expected as many of each"),
+    ({"image_size": (50, 40)}, r"frame 0: the picture is of another size .*: got \(50, 40\), expected \(40, 50\)"),
     ({"pred_masks": [tube(SIZE, None, None), tube(SIZE, None, None, None)]},
      "track 0: segmentations have 2 entries; expected 3, one per frame of video 1"),
     ({"pred_masks": [tube(SIZE, None, None, None), tube((50, 40), None, (1, 1, 2, 2), None)]},
-     r"track 1: segmentations.1..size is \[50, 40\]"),
+     r"frame 1: the picture is of another size than the annotation says: got \(50, 40\), expected \(40, 50\)"),
 ])  # fmt: skip
 def test_a_prediction_that_cannot_be_used_is_named_at_once(change, words, register):
     whole, results = small()
     (first, *_), evaluator = as_pairs(whole, results)[::-1], YouTubeVISEvaluator(register(whole))
     evaluator.process([first[0]], [first[1]])
     sample, output = as_pairs(whole, results)[0]
-    with pytest.raises(InputError, match=f"record 1: video set/1: {words}"):
+    with pytest.raises(InputError, match=f"record 1: video set/1(, |: ){words}") as error:
         evaluator.process([sample], [{**output, **change}])
+    assert ("check the weights for NaN" in str(error.value)) == ("score is nan" in words)
 
 
 def test_all_videos_that_are_missing_unknown_or_twice_are_listed(register, caplog, tmp_path):
     whole, results = small()
     name, (one, two) = register(whole), as_pairs(whole, results)
     unknown, shorter = {**two[0], "json_id": 8}, ({**two[0], "height": 41}, {**two[1], "image_size": (41, 50)})
-    shorter[1].update(pred_masks=[], pred_labels=[], pred_scores=[])
+    nothing = {"pred_masks": [], "pred_labels": [], "pred_scores": [], "pred_ids": []}
+    shorter[1].update(nothing)
     with pytest.raises(InputError, match=r"record 1: video set/1 \(id 1\) was predicted already by record 0; .*3 prob"):
-        evaluate(name, [one, one, (unknown, {**two[1], "pred_masks": [], "pred_labels": [], "pred_scores": []})],
-                 output_folder=tmp_path / "out")
+        evaluate(name, [one, one, (unknown, {**two[1], **nothing})], output_folder=tmp_path / "out")
     listed = [record.message.removeprefix(f"{name}: ") for record in caplog.records]
     assert listed[1].startswith("record 2: video set/2 (id 8) is unknown")
     assert listed[2] == "video id 2 was not predicted; predict every video"
@@ -315,7 +343,7 @@ def test_records_hold_run_lengths_only(register):
     evaluator = YouTubeVISEvaluator(register(whole))
     masks = [coco_mask.encode(np.asfortranarray(rectangle(SIZE, 1, 1, 9, 9), np.uint8))] * 3
     sample, output = as_pairs(whole, [])[0]
-    output.update(pred_masks=[masks] * 4, pred_labels=[0] * 4, pred_scores=[0.5] * 4)
+    output.update(pred_masks=[masks] * 4, pred_labels=[0] * 4, pred_scores=[0.5] * 4, pred_ids=[*range(4)])
     evaluator.process([sample], [output])
     (record,) = evaluator._records
     assert all(type(value) in (int, float, list) for r in record.results for value in r.values())

@@ -184,6 +184,17 @@ def test_batch_without_any_object_trains_the_classes_and_reaches_every_predictio
     assert losses["loss_ce"].item() == pytest.approx(2 * no_object.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_batch_without_any_object_does_not_care_for_masks_that_overflowed(bad):
+    outputs = outputs_of()
+    with torch.no_grad():
+        outputs["pred_masks"][0, 1, 0, 0] = outputs["aux_outputs"][1]["pred_masks"][2, 0, 1, 1] = bad
+    losses = build()(outputs, targets_of((0, 0, 0)))
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values()) and losses["loss_mask"] == losses["loss_dice_1"] == 0
+    assert not outputs["pred_masks"].grad.any()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", ["pred_logits", "pred_masks"])
 def test_predictions_that_are_not_numbers_do_not_stop_the_matcher_and_are_matched_last(bad, place):

@@ -55,6 +55,11 @@ class CheckedSet:
         ascending positions whose file is there, in the order in which it reads best."""
         raise NotImplementedError
 
+    def without_objects(self):
+        """-> (kind, where, message) of the problem that a set without a single object has."""
+        return "no object", self.place, (f"none of the {len(self)} labelled frames shows an object; frames without "
+                                         "objects are left out, so that training has none")
+
     def notes(self):
         """-> further lines for the report, after the pass over all frames."""
         return []

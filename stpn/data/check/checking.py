@@ -25,7 +25,8 @@ def check(checked, *, sample=200, progress=lambda items, total: items):
 
     sample: labelled frames to decode, evenly spread; None for every one. progress: wraps the long iterations.
     """
-    findings, counts = Findings(), Counts(checked.classes, checked.lengths, empty_frames=checked.empty)
+    findings = Findings()
+    counts = Counts(checked.classes, checked.lengths, empty_frames=checked.empty, hidden=not checked.labelled)
     checked.report(findings)
     tracks = _Tracks()
     for position in progress(range(len(checked)), total=len(checked)):
@@ -38,8 +39,7 @@ def check(checked, *, sample=200, progress=lambda items, total: items):
     pictures = progress(checked.decode(positions), total=len(positions))
     # What stops training may be why boxes are not counted.
     if checked.labelled and not counts.boxes and not findings.count(STOPS):
-        findings.add("no object", checked.place, f"none of the {len(checked)} labelled frames shows an object; frames "
-                                                 "without objects are left out, so that training has none")
+        findings.add(*checked.without_objects())
     return Result(findings, counts, _look_at(pictures, checked, findings))
 
 

@@ -13,30 +13,34 @@ _SHOWN_SIZES = 5
 class Counts:
     """Counts of a data set; boxes are those that training sees.
 
-    lengths: {video id: frames or None}; with_objects: {video id: positions of its frames with boxes};
+    lengths: {video id: frames or None}; shown: {video id: positions of its frames with boxes, or where labels are
+    hidden of all}, for the contact sheet;
     empty: labelled frames without a box; boxes, tracks, videos: Counter by class name.
     """
 
-    def __init__(self, classes, lengths, *, empty_frames="training leaves them out"):
-        """empty_frames: what becomes of labelled frames without a box, for the report."""
-        self._empty_frames = empty_frames
+    def __init__(self, classes, lengths, *, empty_frames="training leaves them out", hidden=False):
+        """empty_frames: what becomes of labelled frames without a box, for the report; hidden: there are no labels."""
+        self._empty_frames, self._hidden = empty_frames, hidden
         self.classes, self.lengths = list(classes), dict(lengths)
         self.labelled = Counter()  # by video
         self.empty = self.crowds = self.untracked = 0
         self.boxes, self.pictures = Counter(), Counter()
-        self.with_objects = defaultdict(lambda: array("l"))
+        self.shown = defaultdict(lambda: array("l"))
         self._videos, self._tracks = defaultdict(set), defaultdict(set)
         self._sides = array("f")  # width, height of every box
 
     def add(self, position, frame, boxes):
         """frame: CheckedFrame; boxes: those of its boxes that training sees."""
-        self.labelled[frame.video_id] += 1
         self.pictures[frame.size] += 1
+        if self._hidden:
+            self.shown[frame.video_id].append(position)
+            return
+        self.labelled[frame.video_id] += 1
         self.crowds += sum(box.crowd for box in boxes)
         boxes = [box for box in boxes if not box.crowd]
         self.empty += not boxes
         if boxes:
-            self.with_objects[frame.video_id].append(position)
+            self.shown[frame.video_id].append(position)
         for box in boxes:
             self.boxes[box.label] += 1
             self._videos[box.label].add(frame.video_id)
@@ -53,11 +57,13 @@ class Counts:
 
     def lines(self):
         """-> lines of text for the report."""
-        unlabelled = sum(video not in self.labelled for video in self.lengths)
-        empty = sum(video in self.labelled and video not in self.with_objects for video in self.lengths)
-        left_out = f" ({self._empty_frames})" if self.empty else ""
         known = [length for length in self.lengths.values() if length is not None]
         total = f"{sum(known)}" + (f" in {len(known)} of them" if len(known) < len(self.lengths) else "")
+        if self._hidden:
+            return [f"videos   {len(self.lengths)}", f"frames   {total}", f"pictures {self._picture_sizes()}"]
+        unlabelled = sum(video not in self.labelled for video in self.lengths)
+        empty = sum(video in self.labelled and video not in self.shown for video in self.lengths)
+        left_out = f" ({self._empty_frames})" if self.empty else ""
         crowd = f"; {self.crowds} more are marked as crowd" if self.crowds else ""
         untracked = f"; {self.untracked} boxes have none" if self.untracked else ""
         return [f"videos   {len(self.lengths)}; without a labelled frame {unlabelled}, "
@@ -68,7 +74,7 @@ class Counts:
                 f"pictures {self._picture_sizes()}", *self._box_sizes(), "", *self._class_table()]
 
     def _picture_sizes(self):
-        """The most frequent sizes of labelled frames."""
+        """The most frequent sizes of labelled frames (where labels are hidden, of all)."""
         named = [f"{size[0]}x{size[1]} ({count})" if size else f"size not stated ({count})"
                  for size, count in self.pictures.most_common(_SHOWN_SIZES)]
         more = len(self.pictures) - len(named)

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 STOPS = "training stops"
 LEAVES_OUT = "training leaves them out"
+IN_VAIN = "training has nothing to learn"
 GOES_ON = "training goes on"
 
 
 class Kind(NamedTuple):
     title: str
-    effect: str  # STOPS, LEAVES_OUT or GOES_ON
+    effect: str  # STOPS, LEAVES_OUT, IN_VAIN or GOES_ON
 
 
 KINDS = {
@@ -20,6 +21,7 @@ KINDS = {
     "unknown id": Kind("references to something that is not there", STOPS),
     "unknown class": Kind("objects of a class that is not in the class table", STOPS),
     "no object": Kind("sets without a single object that can be trained on", STOPS),
+    "nothing shown": Kind("sets in which no object is seen in any frame", IN_VAIN),
     "missing annotation": Kind("annotation files not found", STOPS),
     "unreadable annotation": Kind("annotation files that cannot be read", STOPS),
     "missing picture": Kind("labelled frames whose picture or video is not there", STOPS),
@@ -31,9 +33,10 @@ KINDS = {
     "box degenerate": Kind("boxes less than a pixel wide or high", LEAVES_OUT),
     "box outside": Kind("boxes of which less than a pixel lies in the picture", LEAVES_OUT),
     "crowd": Kind("crowd regions (iscrowd 1), for which evaluation refuses the set", LEAVES_OUT),
+    "polygon": Kind("masks with polygons of less than 3 points", LEAVES_OUT),
+    "mask empty": Kind("masks without a pixel (the object counts as not seen)", LEAVES_OUT),
+    "track unseen": Kind("tracks without a mask in any frame", LEAVES_OUT),
     "box clipped": Kind("boxes that reach over the picture's border (clipped)", GOES_ON),
-    "polygon": Kind("masks with polygons of less than 3 points (these are dropped)", GOES_ON),
-    "mask empty": Kind("masks without a pixel (the object counts as not seen)", GOES_ON),
     "track class": Kind("tracks that change their class", GOES_ON),
     "track twice": Kind("frames that show a track twice", GOES_ON),
     "frame twice": Kind("frames that are listed twice", GOES_ON),

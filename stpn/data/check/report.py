@@ -4,7 +4,7 @@ from ...errors import InputError, atomic_path
 from .boxes import usable_boxes
 from .checking import spread
 from .contact_sheet import draw_tile, tint, write_sheet
-from .problems import GOES_ON, KINDS, LEAVES_OUT, STOPS, Findings
+from .problems import GOES_ON, IN_VAIN, KINDS, LEAVES_OUT, STOPS, Findings
 from .sheet_font import drawable
 
 SHOWN = 20  # problems of a kind on the screen
@@ -13,14 +13,15 @@ SHOWN = 20  # problems of a kind on the screen
 def text(checked, result, *, shown=SHOWN):
     """-> the report. shown: problems given of each kind, None for all."""
     head = [f"{checked.name}: {checked.format}, {checked.place}", "", *result.counts.lines(), "",
-            f"decoded  {result.decoded} of the {len(checked)} pictures of labelled frames", *checked.notes(),
+            f"decoded  {result.decoded} of the {len(checked)} pictures{' of labelled frames' * checked.labelled}",
+            *checked.notes(),
             *_renamed(checked.classes)]
     return "\n".join([*head, "", *_problems(result.findings, shown)]) + "\n"
 
 
 def summary(findings):
     """-> one line: how many problems there are, by what training does."""
-    parts = [f"{findings.count(effect)} where {effect}" for effect in (STOPS, LEAVES_OUT, GOES_ON)
+    parts = [f"{findings.count(effect)} where {effect}" for effect in (STOPS, LEAVES_OUT, IN_VAIN, GOES_ON)
              if findings.count(effect)]
     many = "problems" if findings.count() > 1 else "problem"
     return f"{findings.count()} {many}: {', '.join(parts)}" if parts else "no problems"
@@ -34,9 +35,10 @@ def write_text(path, report):
 
 def draw(path, checked, counts, *, videos=8, frames=4):
     """Write a contact sheet: `videos` videos with objects evenly spread over the set, of each `frames` frames
-    with objects. -> number of frames drawn; 0 and no file (nor an older one) when none can be read."""
-    candidates = list(counts.with_objects)
-    rows = [_row(checked, counts.with_objects[candidates[i]], frames) for i in spread(len(candidates), videos)]
+    with objects; any videos and frames where labels are hidden. -> number of frames drawn; 0 and no file (nor an
+    older one) when none can be read."""
+    candidates = list(counts.shown)
+    rows = [_row(checked, counts.shown[candidates[i]], frames) for i in spread(len(candidates), videos)]
     rows = [row for row in rows if row]
     if rows:
         write_sheet(path, rows)

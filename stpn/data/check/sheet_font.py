@@ -1,6 +1,7 @@
 """Fonts for the contact sheet: one that has all letters of a text, or the text without those that none has."""
 
 import functools
+import unicodedata
 from pathlib import Path
 
 import matplotlib
@@ -12,11 +13,14 @@ SIZE = 12
 # Comes with matplotlib: European scripts, Arabic, Hebrew and more, but not Chinese, Japanese or Korean.
 _FIRST = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 _UNKNOWN = "?"
+_UNDRAWABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls such as line ends, halves of letters: fonts fail on them
 
 
 @functools.lru_cache(maxsize=1000)
 def font_for(text):
-    """-> (PIL font, text as it can be drawn with it). Letters that no installed font has become "?"."""
+    """-> (PIL font, text as it can be drawn with it). Letters that no installed font has, and line ends and other
+    controls, become "?"."""
+    text = "".join(_UNKNOWN if unicodedata.category(letter) in _UNDRAWABLE else letter for letter in text)
     path = next((path for path in _fonts() if _lacking(text, path) == ""), None)
     if path is not None:
         return _open(path), text

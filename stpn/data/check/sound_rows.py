@@ -3,6 +3,7 @@
 import re
 
 from ...errors import InputError
+from ..datasets.json_tables import problem_text
 
 _ROW = re.compile(r"(\w+)\[(\d+)\]")
 
@@ -11,8 +12,7 @@ def refuse_lacking(path, problems):
     """InputError when any of the Problems is of a whole table or of the file."""
     lacking = [problem for problem in problems if not _ROW.match(problem.where)]
     if lacking:
-        said = (f"{where} {message}".strip() for where, message, *_ in lacking)
-        raise InputError("; ".join(f"{path}: {text}" for text in said))
+        raise InputError("; ".join(f"{path}{problem_text(problem)}" for problem in lacking))
 
 
 def sound_rows(content, problems, tables):

@@ -54,11 +54,9 @@ class VisSet(CheckedSet):
                 findings.add("missing picture", path, f"frame {t} of video {_title(video)}")
 
     def frame(self, position, findings):
-        """None without a report for frames whose labels are hidden."""
+        """Without boxes where the labels are hidden."""
         video, t = self._frames[position]
         size = video["height"], video["width"]
-        if not self.labelled:
-            return None
         boxes = [self._box(i, row, t, size, findings) for i, row in self._tracks[video["id"]]
                  if row["segmentations"][t]]
         return CheckedFrame(f"video {video['id']} frame {t}", _title(video), t, size[::-1],
@@ -73,6 +71,9 @@ class VisSet(CheckedSet):
             except InputError as error:
                 if os.path.lexists(path):  # otherwise it has been reported as missing
                     yield position, path, error
+
+    def without_objects(self):
+        return "nothing shown", self.place, "no object in any frame: there is nothing to learn"
 
     def notes(self):
         kept = [] if self.labelled else ["labels   hidden: the set is for testing, not for training"]

@@ -9,10 +9,10 @@ import numpy as np
 from ...errors import InputError, atomic_path
 from ..datasets.image_sets import data_folder
 from ..datasets.json_tables import refuse_fatal
-from ..datasets.ytvis import read_ytvis
+from ..datasets.ytvis import picture_folder, read_ytvis
 from ..datasets.ytvis_check import TABLES, is_labelled
 from ..vis_sets import VIS_ENTRIES
-from .converting import next_command
+from .converting import next_command, relative
 
 
 def split_ytvis(path, *, share, seed):
@@ -60,8 +60,39 @@ def part_paths(path):
     before, train, after = stem.rpartition("train")
     if not train or after:
         raise InputError(f"{path} is not called train.json, annotations_train.json or train/instances.json; the labels "
-                         "of the other parts are hidden, and a set of your own should be called so, too")
+                         "of the other parts are hidden; for a set of your own, add --output TRAIN.json VAL.json")
     return tuple(folder / f"{before}{part}_sub.json" for part in ("train", "val"))
+
+
+def own_paths(path, outputs):
+    """path: of a JSON file; outputs: those that its two parts are to have. -> them as paths, their folders made."""
+    paths = tuple(map(Path, outputs))
+    for part in paths:
+        if part.suffix != ".json":
+            raise InputError(f"--output names {part}; expected two names that end in .json")
+    if len({part.resolve() for part in (Path(path), *paths)}) < 3:
+        raise InputError(f"--output names {paths[0]} and {paths[1]}; expected two files, neither of them {path}")
+    for part in paths:
+        part.parent.mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def with_pictures(contents, paths, source):
+    """contents: of split_ytvis(); paths: of own_paths(). -> the same, with file_names under which the loader finds the
+    pictures of the file `source` from the new places. InputError where they are not found from the old one."""
+    first = contents[0]["videos"][0]["file_names"][0]
+    root = picture_folder(source, first)
+    if not (root / first).is_file():
+        raise InputError(f"the picture {first} of {source} is not there (looked for in {root} and beside it); put the "
+                         "pictures where datasets/README.md says, or leave --output out")
+    return tuple(_moved(content, path, root) for content, path in zip(contents, paths, strict=True))
+
+
+def _moved(content, path, root):
+    if picture_folder(path, content["videos"][0]["file_names"][0]) == root:
+        return content
+    return {**content, "videos": [{**video, "file_names": [relative(root / name, path) for name in video["file_names"]]}
+                                  for video in content["videos"]]}
 
 
 def refuse_existing(paths, *, overwrite):

@@ -20,9 +20,10 @@ def open_text(path):
             yield text
 
 
-def find_value(text, key):
-    """text: of open_text(). -> position where the value of the first key so named begins, at any depth; -1 without."""
-    quoted, start = b'"%s"' % key.encode(), 0
+def find_value(text, key, *, start=0):
+    """text: of open_text(). -> position where the value of the first key so named from `start` on begins, at any depth;
+    -1 without."""
+    quoted = b'"%s"' % key.encode()
     while (found := text.find(quoted, start)) >= 0:
         start = _after_space(text, found + len(quoted))
         # A text that quotes the key has a backslash before its quotes.

@@ -11,8 +11,8 @@ from ...errors import InputError
 class Problem(NamedTuple):
     """where: JSON path such as "annotations[12].bbox", "" for the file as a whole. message: got, expected.
     kind: "structure", "duplicate id", "unknown id", "unknown class", "missing picture", "unreadable picture",
-    "size", "box" or "polygon". fatal: the set cannot be loaded; otherwise the loader drops or clips the box, drops the
-    polygon, or leaves a missing file to the check before training or evaluation."""
+    "size", "box", "polygon" or "track unseen". fatal: the set cannot be loaded; otherwise the loader drops or clips the
+    box, drops the polygon or track, or leaves a missing file to the check before training or evaluation."""
 
     where: str
     message: str
@@ -47,18 +47,28 @@ def read_content(path, *, object_hook=None):
     object_hook: as in json.loads, called with each object, for what would be too large as it stands in the file."""
     try:
         with open(path, "rb") as handle:
-            return json.loads(handle.read().decode("utf-8-sig"), object_hook=object_hook), []
+            content = handle.read().decode("utf-8-sig")
+        return json.loads(content, object_hook=object_hook), []
     except FileNotFoundError:
-        return None, [Problem("", "no such file", "structure")]
+        return None, [Problem("", "does not exist", "structure")]
     except IsADirectoryError:
         return None, [Problem("", "is a folder; expected a JSON file", "structure")]
     except UnicodeDecodeError as error:
         text = f"is not text in UTF-8 (byte {error.start}); expected JSON, save it as UTF-8"
     except json.JSONDecodeError as error:
-        text = f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        text = f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}{_cut_off(content, error)}"
     except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
         text = f"is not JSON that can be read: {error}"
     return None, [Problem("", text, "structure")]
+
+
+def _cut_off(text, error):
+    """-> advice where the fault that the reader found is that the text ends too early."""
+    end = text.rstrip()
+    begun = text.lstrip()[:1] in ("{", "[")
+    if begun and (error.pos >= len(end) or end[-1] not in "]}" or error.msg.startswith("Unterminated")):
+        return "; the file may be cut off: write it again"
+    return ""
 
 
 def check_table(content, table, fields):
@@ -116,7 +126,12 @@ def refuse_fatal(path, problems, name=None):
 def first_of(path, problems):
     first = problems[0]
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {first.where}{' ' if first.where else ''}{first.message}{more}"
+    return f"{path}{problem_text(first)}{more}"
+
+
+def problem_text(problem):
+    """-> what follows the file's path: the place and the message, for the file as a whole the message alone."""
+    return f": {problem.where} {problem.message}" if problem.where else f" {problem.message}"
 
 
 def shown(value, limit=60):

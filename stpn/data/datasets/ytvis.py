@@ -37,7 +37,8 @@ def load_ytvis(path, image_root=None, *, name, video_index):
     bbox_mode, segmentation: RLE or polygons} of the objects seen in it}. metadata: {thing_classes,
     thing_dataset_id_to_contiguous_id, json_file, image_root, has_labels and, where there is <stem>_groups.json beside
     the JSON, frame_groups {group: {json_id: [frame indices]}}}. Class numbers follow ascending ids.
-    Polygons of less than 3 points are dropped and counted. InputError with the first fault that is fatal.
+    Polygons of less than 3 points, and tracks without a mask in any frame, are dropped and counted. InputError with
+    the first fault that is fatal.
     """
     content, problems = read_ytvis(path)
     refuse_fatal(path, problems, name)
@@ -49,8 +50,7 @@ def load_ytvis(path, image_root=None, *, name, video_index):
     dicts = {video["id"]: _video_dict(video, names[video["id"]], video_index) for video in content["videos"]}
     for row in content.get("annotations") or ():
         _add_track(dicts[row["video_id"]], row, numbers[row["category_id"]])
-    if problems:
-        logger.warning("%s: dropped polygons of less than 3 points from %d masks", name, len(problems))
+    _log_dropped(name, [problem.kind for problem in problems])
     metadata = {"thing_classes": _names(content), "thing_dataset_id_to_contiguous_id": numbers,
                 "json_file": str(path), "image_root": str(image_root), "has_labels": is_labelled(content)}
     groups = Path(path).with_name(f"{Path(path).stem}_groups.json")
@@ -118,6 +118,13 @@ def _add_track(video, row, category_id):
         video["annotations"][t].append({
             "id": row["id"], "category_id": category_id, "iscrowd": row.get("iscrowd", 0), "bbox": box,
             "bbox_mode": BoxMode.XYWH_ABS, "segmentation": mask})
+
+
+def _log_dropped(name, kinds):
+    if "polygon" in kinds:
+        logger.warning("%s: dropped polygons of less than 3 points from %d masks", name, kinds.count("polygon"))
+    if "track unseen" in kinds:
+        logger.warning("%s: dropped %d tracks without a mask in any frame", name, kinds.count("track unseen"))
 
 
 def _names(content):

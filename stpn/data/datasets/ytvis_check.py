@@ -45,7 +45,7 @@ def is_labelled(content):
 
 def check_ytvis(content):
     """-> Problems of the content: keys, types, ids, references, lengths, the masks' form and size. No mask is decoded,
-    and files are not looked for. Only the dropping of polygons without area is not fatal."""
+    and files are not looked for. Polygons without area and tracks that are never seen are not fatal."""
     if not isinstance(content, dict):
         return [Problem("", f"holds {shown(content)}; expected an object with {', '.join(TABLES)}", "structure")]
     tables = {table: fields for table, fields in TABLES.items() if table != "annotations" or is_labelled(content)}
@@ -90,6 +90,9 @@ def _check_masks(content):
     videos = {video["id"]: video for video in content["videos"]}
     for i, row in enumerate(content.get("annotations") or ()):
         video = videos[row["video_id"]]
+        if not any(row["segmentations"]):
+            yield Problem(f"annotations[{i}].segmentations", f"has no mask in any frame: track {row['id']} of video "
+                          f"{video['id']} is never seen", "track unseen", fatal=False)
         for t, mask in enumerate(row["segmentations"]):
             if mask:  # null, and what is empty, means that the object is not seen
                 yield from _check_mask(mask, video, t, f"annotations[{i}].segmentations[{t}]")
