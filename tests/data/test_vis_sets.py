@@ -298,7 +298,7 @@ def test_trainer_refuses_what_does_not_fit_before_it_builds_the_model(cfg, root,
 
 def test_labelled_set_is_not_taken_for_one_with_hidden_labels(cfg, mini):
     """Its file names annotations in another place first."""
-    write_json(mini / "train.json", {"info": {"annotations": None}, **ytvis_files.content()})
+    write_json(mini / "train.json", {"source": {"annotations": None}, **ytvis_files.content()})
     check_early(cfg)
 
 
