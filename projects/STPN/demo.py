@@ -9,7 +9,8 @@ the same over the video; the JSON lines hold the number and the mask as COCO RLE
 video runs, each by the mean over the last frames: an object may appear in the results some frames late, when its
 score reaches the threshold. (Scores over whole videos, as YouTube-VIS wants them: train_net.py --eval-only.)
 
-Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 partial results (written as far as they go), 130 interrupted.
+Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 partial results (written as far as they go),
+130 interrupted.
 """
 
 import argparse
