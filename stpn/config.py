@@ -22,7 +22,7 @@ def add_stpn_config(cfg):
     # Frames over which a stream's scores look back (their weights fall to 1/e over it), 0: all. Whole videos are scored
     # by all of their frames.
     cfg.TEST.SCORE_HORIZON = 15
-    cfg.TEST.WINDOW_SIZE = 1  # frames that pass the network together; more is faster on a GPU, never different
+    cfg.TEST.WINDOW_SIZE = 1  # frames that pass the network together; the results are the same
 
 
 def class_count(cfg):

@@ -20,9 +20,8 @@ def check_data_sets(cfg, *, training):
 
     All sets must be of the model's task and have one class table, of as many names as the model has classes; every
     frame of the test sets must be there, for detection none may hold a crowd region, and for masks the first frame of
-    each video must have the size that the JSON says. training: DATASETS.TRAIN has
-    been loaded. Otherwise its classes are read where that is cheap, and count if they are as many as the model's:
-    whoever evaluates need not name it.
+    each video must have the size that the JSON says. training: DATASETS.TRAIN has been loaded. Otherwise its classes
+    are read where that is cheap, and count if they are as many as the model's: whoever evaluates need not name it.
     """
     refuse_test_augmentation(cfg)
     ensure_registered(cfg.DATASETS.TEST)

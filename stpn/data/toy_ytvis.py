@@ -3,9 +3,9 @@
 import functools
 import json
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
+from .datasets.mask_rle import encode
 from .toy import CLASSES
 from .toy_files import grouped, rendered, write_part, write_picture
 
@@ -64,7 +64,7 @@ def _annotations(record, video, first_id):
 def _shapes(masks):
     """Masks bool (H, W) of a track -> its "segmentations" (compressed RLE), "areas" (pixels), "bboxes" (XYWH, tight
     around the mask)."""
-    codes = [coco_mask.encode(np.asfortranarray(mask, np.uint8)) if mask.any() else None for mask in masks]
-    return {"segmentations": [code and {"size": code["size"], "counts": code["counts"].decode()} for code in codes],
+    codes = [encode(mask) if mask.any() else None for mask in masks]
+    return {"segmentations": codes,
             "areas": [code and int(coco_mask.area(code)) for code in codes],
             "bboxes": [code and coco_mask.toBbox(code).tolist() for code in codes]}

@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
+from ..data.datasets.mask_rle import encode
 from ..errors import InputError, atomic_path
 
 
@@ -46,14 +44,9 @@ def frame_record(result, class_names, *, policy):
         "labels": [class_names[c] for c in found.pred_classes.tolist()],
     }
     if found.has("pred_masks"):
-        record.update(track_ids=found.pred_ids.tolist(), segmentations=_run_lengths(found.pred_masks))
+        masks = [encode(mask) for mask in found.pred_masks.numpy()]
+        record.update(track_ids=found.pred_ids.tolist(), segmentations=masks)
     return record if result.error is None else {**record, "error": result.error}
-
-
-def _run_lengths(masks):
-    """(n, H, W) bool -> n times {"size": [H, W], "counts": str}."""
-    rles = coco_mask.encode(np.asfortranarray(masks.permute(1, 2, 0).numpy(), np.uint8))
-    return [{"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")} for rle in rles]
 
 
 class JsonLinesWriter:

@@ -183,6 +183,7 @@ def test_pictures_of_another_format_are_found(folder):
         picture.unlink()
     _, _, index = load(folder)
     refuse_missing_frames(index, "x")
+    assert index.path("x/val/S1", 0).endswith("00000001.png")
 
 
 def test_a_missing_set_is_told_with_its_path(monkeypatch, tmp_path):

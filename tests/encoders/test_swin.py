@@ -184,6 +184,7 @@ def test_training_after_inference_mode():
     with torch.inference_mode():
         model(x)
     model.train()(x, prompts_for(model, 1, False))["res5"].square().mean().backward()
+    assert model.patch_embed.proj.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16])

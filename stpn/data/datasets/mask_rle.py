@@ -61,6 +61,12 @@ def decode(segmentation, size):
     return coco_mask.decode(segmentation).astype(bool)
 
 
+def encode(mask):
+    """np.bool (H, W) -> RLE {"size": [H, W], "counts": text}, as JSON holds it."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
 def mask_box(segmentation, size):
     """-> [x, y, width, height] in pixels, tight around a sound segmentation, without decoding RLE."""
     if isinstance(segmentation, list):

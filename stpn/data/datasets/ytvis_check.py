@@ -4,7 +4,6 @@
 """
 
 import itertools
-import re
 
 from .json_tables import (
     FLAG,
@@ -35,7 +34,6 @@ TABLES = {
     "annotations": {"id": ID, "video_id": ID, "category_id": ID, "segmentations": _MASKS, "bboxes": _BOXES,
                     "iscrowd": FLAG},
 }
-_PLACE = re.compile(r"annotations\[(\d+)\]\.segmentations\[(\d+)\]")
 
 
 def is_labelled(content):
@@ -53,12 +51,6 @@ def check_ytvis(content):
     # Ids can be compared only once all of them are numbers, and masks only with the video they belong to.
     problems = problems or [*_check_ids(content, tables), *_check_lengths(content)]
     return problems or list(_check_masks(content))
-
-
-def frame_of(content, problem):
-    """-> (index of the annotation, of the frame) that a problem of a mask is about, None for other problems."""
-    place = _PLACE.match(problem.where)
-    return tuple(map(int, place.groups())) if place else None
 
 
 def _check_ids(content, tables):
