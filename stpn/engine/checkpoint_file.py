@@ -88,7 +88,7 @@ def write_checkpoint(data, path):
 
 
 def export_safetensors(model_or_state, path, *, metadata=None, half=False):
-    """Write weights for release: names, numbers and text, nothing else.
+    """Write weights for release: names, numbers and text, nothing else. The folder of path is made.
 
     model_or_state: a module or {name: tensor}. metadata: {str: str} stored in the header. half: store
     floating tensors in 16 bits; loading brings them back to the model's own type. Raises InputError if a
@@ -104,6 +104,7 @@ def export_safetensors(model_or_state, path, *, metadata=None, half=False):
         if not name.endswith(RECOMPUTED)
     }
     check_finite(tensors, path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)  # a training must not be lost for a folder
     with atomic_path(path) as part:
         Path(part).write_bytes(safetensors.torch.save(tensors, metadata=metadata))
 

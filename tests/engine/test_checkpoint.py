@@ -489,6 +489,8 @@ def test_export_keeps_numbers_and_half_precision_loads_into_single(tmp_path):
     load_weights(model, weights)
     export_safetensors(model, tmp_path / "w.safetensors", metadata={"seed": "1"})
     export_safetensors(model, tmp_path / "h.safetensors", half=True)
+    export_safetensors(model, tmp_path / "new/folder/w.safetensors")
+    assert (tmp_path / "new/folder/w.safetensors").is_file()
     assert read_checkpoint(tmp_path / "w.safetensors")["metadata"] == {"seed": "1"}
     full, half = Detector(), Detector()
     load_weights(full, tmp_path / "w.safetensors")
