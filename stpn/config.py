@@ -12,6 +12,7 @@ def add_stpn_config(cfg):
     _add_model(cfg)
     _add_cvt(cfg)
     _add_mask2former(cfg)
+    _add_mixformer(cfg)
     _add_input(cfg)
     _add_data(cfg)
     _add_solver(cfg)
@@ -94,6 +95,44 @@ def _add_mask2former(cfg):
     cfg.MODEL.MASK_FORMER.IMPORTANCE_SAMPLE_RATIO = 0.75
 
 
+def _add_mixformer(cfg):
+    """Single-object tracking with MixFormer's heads; defaults are the paper's CvT-21 trained on GOT-10k."""
+    cfg.MODEL.MIXFORMER = CN()
+    cfg.MODEL.MIXFORMER.HEAD_DIM = 384  # width of the corner head
+    cfg.MODEL.MIXFORMER.HEAD_FREEZE_BN = False  # its batch normalisations keep their statistics (second stage)
+    cfg.MODEL.MIXFORMER.SCORE_HEAD = False  # is the target in the box? Without it templates are never updated
+    # What is trained: "box" (first stage: all but the score head) or "score" (second stage: the score head alone).
+    cfg.MODEL.MIXFORMER.STAGE = "box"
+    cfg.MODEL.MIXFORMER.CIOU_WEIGHT = 2.0
+    cfg.MODEL.MIXFORMER.L1_WEIGHT = 5.0
+    cfg.MODEL.MIXFORMER.SCORE_WEIGHT = 1.0
+    cfg.INPUT.TRACKING = CN()
+    cfg.INPUT.TRACKING.TEMPLATE_SIZE = 128  # side of a template, pixels of the network
+    cfg.INPUT.TRACKING.TEMPLATE_FACTOR = 2.0  # side of its square in the frame, relative to sqrt(w * h) of the box
+    cfg.INPUT.TRACKING.SEARCH_SIZE = 320  # side of a search region, a multiple of 16
+    cfg.INPUT.TRACKING.SEARCH_FACTOR = 5.0  # in training; testing has TEST.TRACKING.SEARCH_FACTOR
+    # How training frames are drawn: "causal" (both templates before the search frame), "trident" or "trident_pro"
+    # (anywhere; the second template near the search frame).
+    cfg.INPUT.TRACKING.SAMPLING = "causal"
+    cfg.INPUT.TRACKING.MAX_GAP = 200  # frames between a template and the search frame
+    cfg.INPUT.TRACKING.CENTER_JITTER = 4.5  # of the search region, relative to sqrt(w * h)
+    cfg.INPUT.TRACKING.SCALE_JITTER = 0.5  # size times exp(N(0, 1) * this)
+    cfg.INPUT.TRACKING.GRAY = 0.05  # probability that all crops of a sample are grey
+    cfg.INPUT.TRACKING.FLIP = 0.5  # that all are mirrored; and again, of the templates and of the search region apart
+    cfg.INPUT.TRACKING.BRIGHTNESS = 0.2  # factor within 1 -+ this, of the templates and of the search region apart
+    cfg.INPUT.TRACKING.POSITIVE_SHARE = 0.5  # second stage: samples that show the target
+    cfg.INPUT.TRACKING.MIN_LENGTH = 20  # sequences with fewer frames are left out of training
+    # Names of sequences, one a line, that must not be trained on (a file): VOT's list for GOT-10k; "" for none.
+    cfg.INPUT.TRACKING.EXCLUDE = ""
+    cfg.TEST.TRACKING = CN()
+    cfg.TEST.TRACKING.SEARCH_FACTOR = 4.55
+    cfg.TEST.TRACKING.UPDATE_INTERVAL = 10  # frames between updates of the templates
+    cfg.TEST.TRACKING.ONLINE_TEMPLATES = 2  # templates beside the first
+    cfg.TEST.TRACKING.UPDATE_SCORE = 0.5  # what a frame needs to become a template
+    cfg.TEST.TRACKING.SCORE_DECAY = 0.98  # of the best score since the last update, each frame
+    cfg.TEST.TRACKING.LOST_SCORE = 0.5  # below this the target counts as lost in results; tracking goes on
+
+
 def _add_input(cfg):
     cfg.INPUT.MAPPER = "VideoDatasetMapper"
     cfg.INPUT.SUPPORT = CN()
@@ -104,6 +143,12 @@ def _add_input(cfg):
     cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread or causal
     cfg.INPUT.SUPPORT.SPREAD_FRAMES = 0  # frames of policy spread; 0 means 2 * FRAMES_PER_SIDE
     cfg.INPUT.SUPPORT.RESIZE = 1.0  # size of the support frames relative to the key frame
+    # Trackers alone (VideoObjectTracker), whose supports are of the past: FRAMES_PER_SIDE of them.
+    cfg.INPUT.SUPPORT.KEEP_FIRST = True  # and frame 0, the only one with a true box
+    cfg.INPUT.SUPPORT.ANCHOR = "grid"  # multiples of STRIDE, or "sliding": t - STRIDE * j
+    # What supports are: "memory" (the search regions of those frames, encoded again without prompts),
+    # "prompted_memory" (their features as tracking made them) or "templates" (the tracker's templates).
+    cfg.INPUT.SUPPORT.SOURCE = "memory"
     # The frames whose proposals SELSA aggregates (SelsaDetector); the test policy is SUPPORT's.
     cfg.INPUT.SELSA = CN()
     cfg.INPUT.SELSA.FRAMES_PER_SIDE = 7

@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import nn
 
 from .base import PromptableBackbone
-from .cvt_block import PROMPT_PROJECTIONS, CvtBlock, PatchEmbed
+from .cvt_block import PROMPT_PROJECTIONS, Context, CvtBlock, PatchEmbed
 
 _KERNELS = (7, 3, 3)  # of the patch embeddings
 _STRIDES = (4, 2, 2)
@@ -22,6 +22,11 @@ class Templates(NamedTuple):
 
     contexts: list
     maps: torch.Tensor
+
+    def repeat(self, times):
+        """-> the same for a batch in which each image stands `times` times in a row."""
+        contexts = [Context(*(part.repeat_interleave(times, 0) for part in context)) for context in self.contexts]
+        return Templates(contexts, self.maps.repeat_interleave(times, 0))
 
 
 class CvtStage(nn.Module):

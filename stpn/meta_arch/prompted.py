@@ -55,7 +55,10 @@ class PromptedModel(nn.Module):
         if self.prompt_predictor is None:
             return None
         clips = self.clips([x["support_images"] for x in batched_inputs])
-        support = embed_support(self.backbone, clips, grad=self.support_grad)
+        return self.logged_prompts(embed_support(self.backbone, clips, grad=self.support_grad))
+
+    def logged_prompts(self, support):
+        """support: (B, K, h, w, C) -> prompts of each sample, in training."""
         prompts = self.prompt_predictor(support)
         log_prompts(prompts)
         return prompts

@@ -3,7 +3,7 @@
     support  = embed_support(backbone, clips)                         # stage 1: support frames, no prompts
     features = backbone(images, prompts=prompt_predictor(support))    # stage 2: prompted current frame
 
-- sampling.py   SupportSampler: which frames support frame t
+- sampling.py   SupportSampler: which frames support frame t; PastSampler: those of a tracker
 - embedding.py  embed_support: their last-stage embeddings; SupportCache: one video's embeddings
 - predictor.py  embeddings -> prompts: TransformerPredictor, MixerPredictor, and the authors' two
 - stream.py     support_stream: walks a video, each frame with its support, memory bounded;
@@ -20,9 +20,9 @@ from .predictor import (
                         TransformerPredictor,
                         build_prompt_predictor,
 )
-from .sampling import SupportSampler
+from .sampling import PastSampler, SupportSampler
 from .stream import PromptedFrames, support_stream
 
-__all__ = ["PROMPT_PREDICTOR_REGISTRY", "MixerPredictor", "PromptPredictor", "PromptedFrames",
+__all__ = ["PROMPT_PREDICTOR_REGISTRY", "MixerPredictor", "PastSampler", "PromptPredictor", "PromptedFrames",
            "ReleasedAttentionPredictor", "ReleasedTopKPredictor", "SupportCache", "SupportSampler",
            "TransformerPredictor", "build_prompt_predictor", "embed_support", "evaluating", "support_stream"]

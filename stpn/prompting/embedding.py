@@ -19,10 +19,11 @@ def evaluating(module):
             part.training = mode
 
 
-def embed_support(backbone, clips, *, grad=False):
+def embed_support(backbone, clips, *, grad=False, **context):
     """Last-stage embeddings of support frames.
 
-    backbone: a PromptableBackbone. clips: (B, K, 3, H, W) float, normalised.
+    backbone: a PromptableBackbone. clips: (B, K, 3, H, W) float, normalised. context: what else the encoder takes with
+    B * K images (a tracker's templates).
     -> (B, K, h, w, C), channels last, after the stage's LayerNorm.
 
     It is a measurement of the support frames: the encoder's randomness (stochastic depth) is off in the pass,
@@ -30,7 +31,7 @@ def embed_support(backbone, clips, *, grad=False):
     """
     B, K = clips.shape[:2]
     with evaluating(backbone), torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-        maps = backbone(clips.flatten(0, 1))[backbone.embed_feature]
+        maps = backbone(clips.flatten(0, 1), **context)[backbone.embed_feature]
     return maps.permute(0, 2, 3, 1).unflatten(0, (B, K))
 
 
@@ -61,9 +62,9 @@ class SupportCache:
         """embedding: (h, w, C), or whatever join takes."""
         self._embeddings[index] = embedding
 
-    def forget(self, before):
-        """Drop the frames with a smaller index than before."""
-        for index in [i for i in self._embeddings if i < before]:
+    def forget(self, before, keep=()):
+        """Drop the frames with a smaller index than before, but those in keep."""
+        for index in [i for i in self._embeddings if i < before and i not in keep]:
             del self._embeddings[index]
 
     def window(self, indices):

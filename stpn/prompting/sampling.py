@@ -109,6 +109,66 @@ class SupportSampler:
         return self.policy == "sliding" or i % self.stride == 0
 
 
+class PastSampler:
+    """Support frames of a tracker, which knows where its target was in past frames alone.
+
+    - grid     (t - 1) // S = m; the K multiples S*m, S*(m - 1), ... that are there: they change only when t passes a
+               multiple of S.
+    - sliding  t - S*j, j = 1..K: every frame of the video is embedded as a support.
+
+    keep_first: and frame 0, the only one whose box is known. Without a frame of these frame 0 is taken all the same.
+    The authors published no tracker: with the future half left out, S and K keep their meaning of section 4.1.
+    """
+
+    policy = "causal"
+    look_ahead = 0
+
+    def __init__(self, *, frames=7, stride=8, train_frames=2, keep_first=True, anchor="grid"):
+        for name, value in (("frames", frames), ("stride", stride), ("train_frames", train_frames)):
+            if int(value) != value or value < 1:
+                raise ValueError(f"support {name} is {value}; expected a whole number of at least 1")
+        if anchor not in ("grid", "sliding"):
+            raise ValueError(f"support anchor is {anchor!r}; expected grid or sliding")
+        self.frames = frames
+        self.stride = stride
+        self.train_frames = train_frames
+        self.keep_first = keep_first
+        self.anchor = anchor
+
+    @classmethod
+    def from_config(cls, support):
+        """support: the node cfg.INPUT.SUPPORT."""
+        if support.TEST_POLICY != cls.policy:
+            raise ValueError(f"INPUT.SUPPORT.TEST_POLICY is {support.TEST_POLICY!r}, but a tracker knows the past "
+                             "alone; set it to causal")
+        return cls(frames=support.FRAMES_PER_SIDE, stride=support.STRIDE, train_frames=support.TRAIN_FRAMES,
+                   keep_first=support.KEEP_FIRST, anchor=support.ANCHOR)
+
+    def train(self, t, length, *, after=False):
+        """-> t - S*j for j = 1..train_frames, not below 0; after: t + S*j, not beyond the end, for a sample whose
+        templates come later than its search frame."""
+        steps = (self.stride * j for j in range(1, self.train_frames + 1))
+        return [min(t + step, length - 1) if after else max(t - step, 0) for step in steps]
+
+    def test(self, t, length=None):
+        """-> ascending indices, all below t; none for frame 0. length does not count."""
+        if t < 1:
+            return []
+        K, S = self.frames, self.stride
+        newest = S * ((t - 1) // S) if self.anchor == "grid" else t - S
+        wanted = {i for i in range(newest, newest - S * K, -S) if i >= 0}
+        return sorted(wanted | {0} if self.keep_first or not wanted else wanted)
+
+    @property
+    def reach_back(self):
+        """Frames before t that may still be wanted as supports; frame 0 may be older."""
+        return self.frames * self.stride
+
+    def serves(self, i):
+        """May frame i be asked for as a support?"""
+        return self.anchor == "sliding" or i % self.stride == 0
+
+
 def _draw(candidates, count, rng):
     enough = len(candidates) >= count
     return [candidates[int(i)] for i in rng.choice(len(candidates), size=count, replace=not enough)]

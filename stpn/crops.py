@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 
-from ..errors import InputError
+from .errors import InputError
 
 
 def crop_square(image, box, *, factor, size):
@@ -32,6 +32,21 @@ def crop_square(image, box, *, factor, size):
     outside = np.pad(np.zeros(inside.shape[:2], np.float32), padding, constant_values=1)
     crop, outside = (cv2.resize(part, (size, size)) for part in (crop, outside))
     return crop, size / side, outside.astype(bool)
+
+
+def check_box(box, height, width):
+    """-> box as four floats x, y, w, h. InputError unless it is finite, has an area and shows some of the image."""
+    numbers = [float(v) for v in box]
+    said = ", ".join(f"{v:g}" for v in numbers)
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise InputError(f"the box is {said}; expected four finite numbers x,y,w,h in pixels")
+    x, y, w, h = numbers
+    if not (w > 0 and h > 0):
+        raise InputError(f"the box is {said} (x,y,w,h); expected a width and a height above 0")
+    if not (x < width and y < height and x + w > 0 and y + h > 0):
+        raise InputError(f"the box is {said} (x,y,w,h), outside the frame of {width}x{height} pixels; expected one that "
+                         "shows some of it")
+    return numbers
 
 
 def _padding(start, side, length):

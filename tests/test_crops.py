@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stpn.data.crops import box_in_crop, box_in_image, clip_box, crop_square
+from stpn.crops import box_in_crop, box_in_image, clip_box, crop_square
 from stpn.errors import InputError
 
 
