@@ -140,7 +140,7 @@ def _add_input(cfg):
     cfg.INPUT.SUPPORT.STRIDE = 8  # S of Table 5(a), frames
     cfg.INPUT.SUPPORT.TRAIN_FRAMES = 2
     cfg.INPUT.SUPPORT.TRAIN_RANGE = 9  # training supports lie within +- this many frames
-    cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread or causal
+    cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread, causal or own
     cfg.INPUT.SUPPORT.SPREAD_FRAMES = 0  # frames of policy spread; 0 means 2 * FRAMES_PER_SIDE
     cfg.INPUT.SUPPORT.RESIZE = 1.0  # size of the support frames relative to the key frame
     # Trackers alone (VideoObjectTracker), whose supports are of the past: FRAMES_PER_SIDE of them.

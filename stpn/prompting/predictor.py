@@ -152,6 +152,18 @@ class ReleasedTopKPredictor(PromptPredictor):
         return self.reduction(tokens.gather(2, rank).mean(1))
 
 
+@PROMPT_PREDICTOR_REGISTRY.register()
+class ConstantPredictor(PromptPredictor):
+    """Learnt prompts, the same for every video, whatever its support frames show (VPT, arXiv 2203.12119): a control."""
+
+    def __init__(self, *, support_width, prompt_widths, num_prompts=7):
+        super().__init__(prompt_widths)
+        self.prompts = nn.Parameter(0.3 * torch.randn(num_prompts, prompt_widths[0]))
+
+    def predict(self, support):
+        return self.prompts.expand(len(support), -1, -1)
+
+
 def build_prompt_predictor(cfg, backbone):
     """The predictor that cfg.MODEL.STPN asks for, fitted to the backbone's widths; None when STPN is off.
 

@@ -3,7 +3,7 @@
 Letters: t the current frame, T (length) the number of frames, K frames_per_side, S stride.
 """
 
-POLICIES = ("grid", "sliding", "spread", "causal")
+POLICIES = ("grid", "sliding", "spread", "causal", "own")
 
 
 class SupportSampler:
@@ -17,6 +17,7 @@ class SupportSampler:
     - spread   2K frames (or spread_frames) spread evenly over the whole video, the same for all t (the released
                code).
     - causal   K multiples of S at or before t: never looks ahead, for live input and tracking.
+    - own      t alone, in training, too: a control with all of the parameters and nothing of the neighbours.
 
     In a video of one frame that frame is its own support.
 
@@ -59,8 +60,10 @@ class SupportSampler:
         without repetition from the train_range nearest frames as far as it has enough.
 
         rng: numpy.random.Generator. A side that the video does not have is drawn from the other, so t itself
-        is returned only by a video of one frame (a still image).
+        is returned only by a video of one frame (a still image), and under policy own.
         """
+        if self.policy == "own":
+            return [t] * self.train_frames
         before = list(range(max(0, t - self.train_range), t))
         after = list(range(t + 1, min(length, t + self.train_range + 1)))
         half = self.train_frames // 2
@@ -73,6 +76,8 @@ class SupportSampler:
         length None means that the end is further ahead than `look_ahead` (a stream still running).
         """
         K, S = self.frames_per_side, self.stride
+        if self.policy == "own":
+            return [t]
         if self.policy == "spread":
             return self._spread(length)
         if self.policy == "sliding":
@@ -97,7 +102,7 @@ class SupportSampler:
     def look_ahead(self):
         """Frames after t that must be at hand before t can be processed; None means the whole video."""
         return {"grid": self.frames_per_side * self.stride, "sliding": self.frames_per_side * self.stride,
-                "causal": 0, "spread": None}[self.policy]
+                "causal": 0, "own": 0, "spread": None}[self.policy]
 
     @property
     def reach_back(self):
@@ -106,7 +111,7 @@ class SupportSampler:
 
     def serves(self, i):
         """May frame i of a running stream be asked for as a support?"""
-        return self.policy == "sliding" or i % self.stride == 0
+        return self.policy in ("sliding", "own") or i % self.stride == 0
 
 
 class PastSampler:

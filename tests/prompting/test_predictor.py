@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from stpn.prompting import (
+    ConstantPredictor,
     MixerPredictor,
     ReleasedAttentionPredictor,
     ReleasedTopKPredictor,
@@ -101,7 +102,19 @@ def test_deep_prompts_are_one_linear_layer_each_on_the_shallow_ones(cls):
         torch.testing.assert_close(p, base @ layer.weight.T + layer.bias, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("cls, expected", [(TransformerPredictor, 117_048), (MixerPredictor, 66_726)])
+def test_constant_prompts_do_not_depend_on_the_supports_and_learn():
+    model = build(ConstantPredictor, (D, 2 * D))
+    first, second = (model(torch.randn(2, 3, 4, 4, C)) for _ in range(2))
+    assert [p.shape for p in first] == [(2, P, D), (2, P, 2 * D)]
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a[0], a[1])
+    first[0].sum().backward()
+    assert model.prompts.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("cls, expected", [(TransformerPredictor, 117_048), (MixerPredictor, 66_726),
+                                           (ConstantPredictor, 7 * 96)])
 def test_parameter_counts_at_swin_t(cls, expected):
     model = cls(support_width=768, prompt_widths=(96,))
     assert sum(p.numel() for p in model.parameters()) == expected

@@ -49,7 +49,13 @@ def test_causal_never_looks_ahead():
     assert all(max(s.test(t, length)) <= t for length in (1, 5, 50) for t in range(length))
 
 
-@pytest.mark.parametrize("policy", ["grid", "sliding", "causal"])
+def test_own_is_the_frame_alone_in_testing_and_in_training():
+    s = sampler(policy="own", train_frames=2)
+    assert [s.test(t, 9) for t in range(9)] == [[t] for t in range(9)]
+    assert [s.train(t, 9, np.random.default_rng(0)) for t in (0, 4, 8)] == [[0, 0], [4, 4], [8, 8]]
+
+
+@pytest.mark.parametrize("policy", ["grid", "sliding", "causal", "own"])
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 9, 50])
 def test_supports_lie_within_the_promised_reach_and_are_served(policy, length):
     s = sampler(policy=policy)
