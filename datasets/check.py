@@ -4,9 +4,10 @@
     python datasets/check.py my_set/train
     python datasets/check.py imagenet_vid_val --decode-all --output checked
 
-NAME is a built-in name, or the path of a JSON file below DETECTRON2_DATASETS (default ./datasets) without ".json", as
-in DATASETS.TRAIN. Sets that other code registers with detectron2 are not for this script. Writes NAME.txt, with all
-problems, and NAME.png, frames with their boxes (and masks) in the colours of their tracks.
+NAME is a built-in name, or below DETECTRON2_DATASETS (default ./datasets) the path of a JSON file without ".json" or of
+a folder of tracking sequences, as in DATASETS.TRAIN. Sets that other code registers with detectron2 are not for this
+script. Writes NAME.txt, with all problems, and NAME.png, frames with their boxes (and masks) in the colours of their
+tracks.
 
 Exit code: 0 when training can use everything (boxes may be clipped), 3 when it would stop, leave something out or
 have nothing to learn, 2 when the set cannot be read at all.

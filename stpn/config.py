@@ -118,8 +118,8 @@ def _add_mixformer(cfg):
     cfg.INPUT.TRACKING.CENTER_JITTER = 4.5  # of the search region, relative to sqrt(w * h)
     cfg.INPUT.TRACKING.SCALE_JITTER = 0.5  # size times exp(N(0, 1) * this)
     cfg.INPUT.TRACKING.GRAY = 0.05  # probability that all crops of a sample are grey
-    cfg.INPUT.TRACKING.FLIP = 0.5  # that all are mirrored; and again, of the templates and of the search region apart
-    cfg.INPUT.TRACKING.BRIGHTNESS = 0.2  # factor within 1 -+ this, of the templates and of the search region apart
+    cfg.INPUT.TRACKING.FLIP = 0.5  # that all are mirrored; and again, of each template and of the search region apart
+    cfg.INPUT.TRACKING.BRIGHTNESS = 0.2  # factor within 1 -+ this, of each template and of the search region apart
     cfg.INPUT.TRACKING.POSITIVE_SHARE = 0.5  # second stage: samples that show the target
     cfg.INPUT.TRACKING.MIN_LENGTH = 20  # sequences with fewer frames are left out of training
     # Names of sequences, one a line, that must not be trained on (a file): VOT's list for GOT-10k; "" for none.

@@ -2,10 +2,12 @@
 
 from .build import build_video_test_loader, build_video_train_loader
 from .builtin import register_all
+from .frame_mapper import TrackingFrameMapper
 from .instance_mapper import VideoInstanceMapper
 from .mapper import MAPPER_REGISTRY, TestFrameMapper, VideoDatasetMapper, prepare
+from .tracking_mapper import TrackingMapper
 from .video import Frame, FrameReader, VideoIndex, read_image
 
-__all__ = ["MAPPER_REGISTRY", "Frame", "FrameReader", "TestFrameMapper", "VideoDatasetMapper", "VideoIndex",
-           "VideoInstanceMapper", "build_video_test_loader", "build_video_train_loader", "prepare", "read_image",
-           "register_all"]
+__all__ = ["MAPPER_REGISTRY", "Frame", "FrameReader", "TestFrameMapper", "TrackingFrameMapper", "TrackingMapper",
+           "VideoDatasetMapper", "VideoIndex", "VideoInstanceMapper", "build_video_test_loader",
+           "build_video_train_loader", "prepare", "read_image", "register_all"]

@@ -6,8 +6,9 @@ import logging
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..config import class_count
+from ..crops import check_box
 from ..errors import InputError
-from .builtin import ensure_registered, known_classes
+from .builtin import TRACKING_TYPES, ensure_registered, known_classes
 from .image import picture_size
 from .missing import refuse_missing_frames
 from .video_samples import refuse_other_size
@@ -20,14 +21,18 @@ def check_data_sets(cfg, *, training):
 
     All sets must be of the model's task and have one class table, of as many names as the model has classes; every
     frame of the test sets must be there, for detection none may hold a crowd region, and for masks the first frame of
-    each video must have the size that the JSON says. training: DATASETS.TRAIN has been loaded. Otherwise its classes
-    are read where that is cheap, and count if they are as many as the model's: whoever evaluates need not name it.
+    each video must have the size that the JSON says; so for tracking, where a tracker must be able to start with the
+    first box. training: DATASETS.TRAIN has been loaded. Otherwise its classes are read where that is cheap, and count
+    if they are as many as the model's: whoever evaluates need not name it.
     """
     refuse_test_augmentation(cfg)
+    refuse_other_format(cfg)
     ensure_registered(cfg.DATASETS.TEST)
     refuse_other_task(cfg, cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
         _check_test_set(name)
+    if is_tracker(cfg):  # a target is of any class
+        return
     tables = loaded_classes(cfg.DATASETS.TRAIN) if training else _trained_on(cfg)
     advice = "" if training else ", or name in DATASETS.TRAIN the sets that the model was trained on"
     tables |= loaded_classes(cfg.DATASETS.TEST)
@@ -43,25 +48,40 @@ def refuse_test_augmentation(cfg):
                          "one size, INPUT.MIN_SIZE_TEST; set it to False")
 
 
+def refuse_other_format(cfg):
+    """InputError where a tracker would see its frames in another order of channels: the tracker itself crops them."""
+    if is_tracker(cfg) and cfg.INPUT.FORMAT != "RGB":
+        raise InputError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT!r}, but VideoObjectTracker reads frames as RGB; set it to "
+                         "RGB, and MODEL.PIXEL_MEAN and PIXEL_STD in that order")
+
+
+_TASKS = {"VideoInstanceSegmenter": "ytvis", "VideoObjectTracker": "tracking"}
+_NEEDED = {  # what a set of each task has
+    "ytvis": "masks of whole videos (YouTube-VIS form)",
+    "tracking": "tracking sequences (one target, a box in each frame)",
+    "imagenet_vid": "boxes of labelled frames",
+}
+
+
 def task_of(cfg):
-    """-> evaluator_type of the data sets that the model of cfg is for."""
-    return "ytvis" if cfg.MODEL.META_ARCHITECTURE == "VideoInstanceSegmenter" else "imagenet_vid"
+    """-> kind of data sets that the model of cfg is for: "ytvis", "tracking" or "imagenet_vid"."""
+    return _TASKS.get(cfg.MODEL.META_ARCHITECTURE, "imagenet_vid")
+
+
+def is_tracker(cfg):
+    return task_of(cfg) == "tracking"
 
 
 def refuse_other_task(cfg, names):
-    """InputError for a registered data set that is not for the model of cfg: masks of whole videos against boxes of
-    labelled frames (detectron2's own sets of still pictures included)."""
-    model = cfg.MODEL.META_ARCHITECTURE
+    """InputError for a registered data set that is not for the model of cfg: masks of whole videos, tracking sequences
+    or boxes of labelled frames (detectron2's own sets of still pictures included)."""
+    wanted = task_of(cfg)
     for name in names:
         kind = MetadataCatalog.get(name).get("evaluator_type")
-        if kind == "got10k":
-            raise InputError(f"{name} is a set of tracking sequences, which no MODEL.META_ARCHITECTURE here is for; "
-                             "evaluate.py gives the figures of a tracker's results on it")
-        if (kind == "ytvis") != (task_of(cfg) == "ytvis"):
-            has, needs = (("masks of whole videos (YouTube-VIS form)", "boxes of labelled frames")
-                          if task_of(cfg) != "ytvis" else ("no masks of whole videos", "a set in YouTube-VIS form"))
-            raise InputError(f"{name} has {has}, but MODEL.META_ARCHITECTURE {model} needs {needs}; name another data "
-                             "set, or a config file for this one")
+        found = "tracking" if kind in TRACKING_TYPES else "ytvis" if kind == "ytvis" else "imagenet_vid"
+        if found != wanted:
+            raise InputError(f"{name} has {_NEEDED[found]}, but MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} "
+                             f"needs {_NEEDED[wanted]}; name another data set, or a config file for this one")
 
 
 def refuse_unlabelled(hidden):
@@ -136,13 +156,23 @@ def _check_test_set(name):
                          "it out")
     dicts = DatasetCatalog.get(name)  # fills video_index
     refuse_missing_frames(video_index, name)
-    if MetadataCatalog.get(name).get("evaluator_type") == "ytvis":
+    if MetadataCatalog.get(name).get("evaluator_type") in ("ytvis", *TRACKING_TYPES):
         for video in dicts:  # the head of one picture each: most wrong sizes are of whole videos
             width, height = picture_size(video["file_name"])
-            refuse_other_size(video["video_id"], 0, video["file_name"], (height, width),
-                              (video["height"], video["width"]))
+            refuse_other_size(video, 0, video["file_name"], (height, width))
+            if "boxes" in video:
+                _check_start(video)
         return
     for sample in dicts:
         if any(annotation.get("iscrowd", 0) for annotation in sample["annotations"]):
             raise InputError(f"{name}: {sample['file_name']} (image id {sample['image_id']}) has a crowd region "
                              "(iscrowd 1), which evaluation does not know; remove it or mark it as an ordinary box")
+
+
+def _check_start(video):
+    """InputError where no tracker can start with the box of a sequence's first frame."""
+    try:
+        check_box(video["boxes"][0], video["height"], video["width"])
+    except InputError as error:
+        raise InputError(f"first frame of {video['video_id']}: {error}; correct its labels, or take the sequence out "
+                         "of the list") from None

@@ -31,10 +31,15 @@ def build_augmentations(cfg, is_train):
 def randomness(seed):
     """-> (seed of the augmentations, Generators of the supports, of SELSA's supports, of the key frame): streams of
     their own, so that drawing one does not change the others. Without a seed all come from numpy's global state."""
+    augmentation, *others = seed_streams(seed, 4)
+    return augmentation.generate_state(4), *map(np.random.default_rng, others)
+
+
+def seed_streams(seed, count):
+    """-> `count` numpy SeedSequences of one sample. seed: an int, ints, or None for numpy's global state."""
     if seed is None:
         seed = np.random.randint(2**31, size=2)
-    augmentation, *others = np.random.SeedSequence([int(s) for s in np.atleast_1d(seed)]).spawn(4)
-    return augmentation.generate_state(4), *map(np.random.default_rng, others)
+    return np.random.SeedSequence([int(s) for s in np.atleast_1d(seed)]).spawn(count)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
-"""The data sets known by name: one entry a name, and every JSON of the plain format or in YouTube-VIS form below
-DETECTRON2_DATASETS. Nothing is read before DatasetCatalog.get(name)."""
+"""The data sets known by name: one entry a name, and below DETECTRON2_DATASETS every JSON of the plain format or in
+YouTube-VIS form and every folder of tracking sequences. Nothing is read before DatasetCatalog.get(name)."""
 
 import difflib
 import functools
@@ -17,9 +17,12 @@ from .datasets.imagenet_vid import read_classes
 from .datasets.video_json import read_categories
 from .datasets.ytvis import is_ytvis_json, read_ytvis_categories
 from .toy_scene import CLASSES as TOY_CLASSES
-from .tracking_sets import TRACKING_ENTRIES
+from .tracking_sets import TRACKING_ENTRIES, TRACKING_TYPES, own_set
 from .video import VideoIndex
 from .vis_sets import VIS_ENTRIES
+
+__all__ = ["ENTRIES", "TRACKING_TYPES", "Entry", "PlainEntry", "ensure_registered", "known_classes", "merged_index",
+           "plain_file", "register", "register_all"]
 
 
 class Entry(NamedTuple):
@@ -91,16 +94,23 @@ def register_all():
 
 
 def ensure_registered(names):
-    """Register the entries and those of these names that are JSON files, of the plain format or in YouTube-VIS form:
-    "my_set/train" is <DETECTRON2_DATASETS>/my_set/train.json, looked for now. InputError for a name that is neither,
-    nor known to DatasetCatalog."""
+    """Register the entries and those of these names that are JSON files, of the plain format or in YouTube-VIS form, or
+    folders of tracking sequences: "my_set/train" is <DETECTRON2_DATASETS>/my_set/train.json, else the folder
+    my_set/train/ there, looked for now. InputError for a name that is neither, nor known to DatasetCatalog."""
     register_all()
     for name in names:
-        path = plain_file(name) if name not in DatasetCatalog else None
-        if path is not None:
-            register(name, PlainEntry(name, load_ytvis, "ytvis") if is_ytvis_json(path) else PlainEntry(name))
+        entry = _own_entry(name) if name not in DatasetCatalog else None
+        if entry is not None:
+            register(name, entry)
         if name not in DatasetCatalog:
             raise InputError(_unknown(name))
+
+
+def _own_entry(name):
+    path = plain_file(name)
+    if path is None:
+        return own_set(name)
+    return PlainEntry(name, load_ytvis, "ytvis") if is_ytvis_json(path) else PlainEntry(name)
 
 
 def plain_file(name):
@@ -153,6 +163,8 @@ def _unknown(name):
     base = data_folder()
     files = [path.relative_to(base).with_suffix("").as_posix() for depth in ("*", "*/*")
              for path in base.glob(f"{depth}.json")]
+    files += [path.parent.relative_to(base).as_posix() for depth in ("*", "*/*")
+              for path in base.glob(f"{depth}/list.txt")]
     known = sorted({*DatasetCatalog.list(), *files})
     # A whole path or a file name is near to the name it stands for.
     typed = name.removeprefix(f"{base}/").removesuffix(".json")
@@ -160,4 +172,4 @@ def _unknown(name):
     examples = files[:3] or [known for known in ENTRIES if "vid" in known]
     hint = f"did you mean {' or '.join(near)}?" if near else f"names are such as {', '.join(examples)}"
     return (f"data set {name!r} is not known: no built-in set has this name, and there is no file "
-            f"{base / name}.json; {hint}")
+            f"{base / name}.json and no folder of tracking sequences {base / name}; {hint}")

@@ -1,12 +1,14 @@
 """What can be said against a training run before its data sets are read and its model is built."""
 
 from ..config import class_count
-from .agreement import check_count, refuse_other_task, refuse_unlabelled
+from .agreement import check_count, is_tracker, refuse_other_task, refuse_unlabelled
 from .build import check_unused, mapper_of
 from .builtin import ENTRIES, ensure_registered, known_classes, plain_file
 from .datasets.image_sets import find_root
 from .datasets.json_search import find_value, open_text
 from .datasets.ytvis import is_ytvis_json
+from .tracking_sets import TrackingEntry
+from .tracking_training import check_tracking, excluded_names
 from .vis_sets import VisEntry
 
 
@@ -19,9 +21,12 @@ def check_early(cfg):
     check_unused(cfg)
     mapper_of(cfg)
     refuse_other_task(cfg, names)
+    if is_tracker(cfg):
+        check_tracking(cfg.INPUT.TRACKING)
+        excluded_names(cfg.INPUT.TRACKING.EXCLUDE)
     files = {name: _json_file(name) for name in names}
-    refuse_unlabelled([name for name in cfg.DATASETS.TRAIN if files[name] is not None and _has_no_labels(files[name])])
-    for name in names:
+    refuse_unlabelled([name for name in cfg.DATASETS.TRAIN if _has_no_labels(name, files[name])])
+    for name in names if not is_tracker(cfg) else ():  # a target is of any class
         classes = known_classes(name) if name in ENTRIES or files[name] is not None else None
         if classes is not None:
             check_count(name, classes, class_count(cfg), training=True)
@@ -38,9 +43,12 @@ def _json_file(name):
     return None
 
 
-def _has_no_labels(path):
-    """Whether a JSON file in YouTube-VIS form has no annotations; it is searched, not read."""
-    if not is_ytvis_json(path):
+def _has_no_labels(name, path):
+    """Whether the labels of a set are known to be hidden, or a JSON file in YouTube-VIS form has no annotations; it is
+    searched, not read. path: of the set's JSON, or None."""
+    if isinstance(ENTRIES.get(name), TrackingEntry):
+        return not ENTRIES[name].labelled
+    if path is None or not is_ytvis_json(path):
         return False
     with open_text(path) as text:
         start = find_value(text, "annotations")

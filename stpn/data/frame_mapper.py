@@ -27,8 +27,19 @@ class TestFrameMapper:
                 "frame": frame}
 
 
+class TrackingFrameMapper:
+    """Frame of a video -> {"frame": Frame, "height", "width"}: a tracker cuts its search region out of the frame as it
+    is."""
+
+    def __call__(self, frame):
+        height, width = frame.image.shape[:2]
+        return {"frame": frame, "height": height, "width": width}
+
+
 def prepare(cfg):
-    """-> TestFrameMapper with the test size of cfg."""
+    """-> TestFrameMapper with the test size of cfg, or a tracker's TrackingFrameMapper."""
+    if cfg.MODEL.META_ARCHITECTURE == "VideoObjectTracker":
+        return TrackingFrameMapper()
     return TestFrameMapper(min_size=cfg.INPUT.MIN_SIZE_TEST, max_size=cfg.INPUT.MAX_SIZE_TEST,
                            image_format=cfg.INPUT.FORMAT)
 

@@ -1,4 +1,5 @@
-"""Which dataset dicts show an object: a dict is a labelled frame, or a whole video of instance segmentation."""
+"""Which dataset dicts show an object: a dict is a labelled frame, or a whole video of instance segmentation. (Those of
+tracking are whole videos, too: tracking_training.py.)"""
 
 import itertools
 import logging
@@ -7,8 +8,8 @@ logger = logging.getLogger(__name__)
 
 
 def is_whole_video(sample):
-    """Whether a dataset dict stands for a video (load_ytvis), not for one labelled frame."""
-    return "json_id" in sample
+    """Whether a dataset dict stands for a video (load_ytvis, load_got10k), not for one labelled frame."""
+    return "json_id" in sample or "boxes" in sample
 
 
 def annotations_of(sample):

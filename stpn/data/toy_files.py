@@ -1,4 +1,4 @@
-"""What both layouts of the toy set share on disk: sets that are whole or not there, pictures, groups of frames."""
+"""What the layouts of the toy set share on disk: sets that are whole or not there, pictures, groups of frames."""
 
 import json
 import os
@@ -70,9 +70,14 @@ def _move_into(work, root, last):
 
 
 def rendered(split, *, videos, seed):
-    """Yield (number, ToyVideo) for `videos` videos of a split, "train", "val" or "still", with a progress bar."""
-    for number in tqdm(range(videos), desc=f"toy {split}", unit="video", leave=False, disable=None):
+    """Yield (number, ToyVideo) for `videos` videos of a split, "train", "val" or "still"."""
+    for number in counted(split, videos):
         yield number, still_image(seed, number) if split == "still" else render_video(seed, split, number)
+
+
+def counted(split, videos):
+    """Numbers from 0 to videos - 1, with a progress bar."""
+    return tqdm(range(videos), desc=f"toy {split}", unit="video", leave=False, disable=None)
 
 
 def write_picture(path, image):
@@ -82,7 +87,8 @@ def write_picture(path, image):
 
 
 def grouped(states):
-    """States of frames, one each -> {"clean": positions from 0, "deteriorated": all others, kind: ...}, none empty."""
+    """States of frames, one each -> {"clean": positions from 0, "deteriorated": all others, kind: ...}, none empty.
+    A frame whose state is None is in no group."""
     members = {CLEAN: (CLEAN,), "deteriorated": KINDS, **{kind: (kind,) for kind in KINDS}}
     groups = {name: [i for i, state in enumerate(states) if state in kinds] for name, kinds in members.items()}
     return {name: found for name, found in groups.items() if found}

@@ -49,16 +49,38 @@ class WholeVideos(Dataset):
 
     def __getitem__(self, i):
         sample = self._samples[i]
-        return {**sample, "frames": self._index.reader(sample["video_id"], prepare=functools.partial(
-            self._item, sample["video_id"], (sample["height"], sample["width"])))}
+        return {**sample, "frames": self._index.reader(sample["video_id"],
+                                                       prepare=functools.partial(self._item, sample))}
 
-    def _item(self, video_id, size, frame):
-        refuse_other_size(video_id, frame.index, self._index.path(video_id, frame.index), frame.image.shape[:2], size)
+    def _item(self, sample, frame):
+        refuse_other_size(sample, frame.index, self._index.path(sample["video_id"], frame.index), frame.image.shape[:2])
         return self._prepare(frame)
 
 
-def refuse_other_size(video_id, t, path, size, expected):
-    """InputError when the picture at `path`, frame t, has another size than its video; sizes are (H, W)."""
-    if tuple(size) != tuple(expected):
-        raise InputError(f"{path} (frame {t} of {video_id}) is {size[1]}x{size[0]} pixels, but the JSON says "
-                         f"{expected[1]}x{expected[0]} for its video; correct the JSON or the picture")
+class WholeSequences(Dataset):
+    """The sequences of a tracking set, in its order. A sample is {"video_id", "name", "frames": reader of prepared
+    frames, "box": [x, y, w, h] of frame 0 in pixels, "length": frames, "height", "width": pixels of frame 0}."""
+
+    def __init__(self, dicts, video_index, *, prepare):
+        """dicts: one a sequence; prepare: Frame -> item."""
+        self._samples = [{"box": record["boxes"][0].tolist(), "length": record["video_length"],
+                          **{key: record[key] for key in ("video_id", "name", "height", "width")}} for record in dicts]
+        self._index, self._prepare = video_index, prepare
+        self.lengths = [sample["length"] for sample in self._samples]
+
+    def __len__(self):
+        return len(self._samples)
+
+    def __getitem__(self, i):
+        sample = self._samples[i]
+        return {**sample, "frames": self._index.reader(sample["video_id"], prepare=self._prepare)}
+
+
+def refuse_other_size(video, t, path, size):
+    """InputError when the picture at `path`, frame t, has another size (H, W) than its video. video: dict with
+    video_id, height, width; json_id where a JSON file says the size."""
+    if tuple(size) != (video["height"], video["width"]):
+        says = "the JSON says" if "json_id" in video else "the labels are for"
+        correct = "the JSON" if "json_id" in video else "meta_info.ini"
+        raise InputError(f"{path} (frame {t} of {video['video_id']}) is {size[1]}x{size[0]} pixels, but {says} "
+                         f"{video['width']}x{video['height']} for its video; correct {correct} or the picture")

@@ -227,5 +227,5 @@ def test_a_tracking_set_is_refused_for_models_of_other_tasks(architecture):
     add_stpn_config(cfg)
     cfg.MODEL.META_ARCHITECTURE = architecture
     builtin.register_all()
-    with pytest.raises(InputError, match="got10k_val is a set of tracking sequences"):
+    with pytest.raises(InputError, match="got10k_val has tracking sequences"):
         refuse_other_task(cfg, ["got10k_val"])

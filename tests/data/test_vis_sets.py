@@ -256,7 +256,7 @@ def test_detector_refuses_a_set_of_masks_and_the_segmenter_a_set_of_boxes(cfg, r
     boxes, masks = ("my_set/boxes",), cfg.DATASETS.TRAIN
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = boxes
     for call, options in ((build_video_train_loader, {}), (check_data_sets, {"training": False})):
-        assert refusal(call, cfg, **options).startswith("my_set/boxes has no masks of whole videos, but "
+        assert refusal(call, cfg, **options).startswith("my_set/boxes has boxes of labelled frames, but "
                                                         "MODEL.META_ARCHITECTURE VideoInstanceSegmenter needs")
     cfg.MODEL.META_ARCHITECTURE = "VideoObjectDetector"
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = masks
@@ -281,8 +281,8 @@ def test_test_time_augmentation_is_refused_before_an_evaluation(cfg):
     (("INPUT.MAPPER", "VideoDatasetMapper"), "INPUT.MAPPER is VideoDatasetMapper, which does not fit"),
     (("TEST.AUG.ENABLED", True), "TEST.AUG.ENABLED is True"), (("INPUT.CROP.ENABLED", True), "INPUT.CROP.ENABLED is"),
     (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 40), "ytvis_mini_train has 2 classes (ball, cup), but"),
-    (("DATASETS.TEST", ("my_set/boxes",)), "my_set/boxes has no masks of whole videos"),
-    (("DATASETS.TRAIN", ("my_set/boxes",)), "my_set/boxes has no masks of whole videos"),
+    (("DATASETS.TEST", ("my_set/boxes",)), "my_set/boxes has boxes of labelled frames, but"),
+    (("DATASETS.TRAIN", ("my_set/boxes",)), "my_set/boxes has boxes of labelled frames, but"),
     (("DATASETS.TRAIN", ("ytvis_mini_train", "my_set/hidden")), "my_set/hidden has no labels"),
     (("DATASETS.TRAIN", ("my_set/null",)), "my_set/null has no labels")])
 def test_trainer_refuses_what_does_not_fit_before_it_builds_the_model(cfg, root, monkeypatch, change, says):

@@ -296,6 +296,26 @@ def test_loss_falls_on_one_sample():
     assert history[-1] < history[0] / 2
 
 
+def test_smaller_supports_change_prompts_and_cost_and_nothing_else():
+    whole, half = (vot_model("INPUT.SUPPORT.RESIZE", resize) for resize in ("1.0", "0.5"))
+    images, boxes = moving_square(5)
+    sizes = []
+    half.backbone.register_forward_hook(lambda _, args, out: sizes.append(args[0].shape[-1]))
+    assert run(whole, images, boxes[0]) != run(half, images, boxes[0])
+    assert sizes == [32, 64, 64, 64, 32, 64]  # frames 0 and 3 are supports
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("stage", ["box", "score"])
+def test_mixed_precision_gives_nearly_the_same_losses(stage, dtype):
+    model, batch = vot_model("MODEL.MIXFORMER.STAGE", stage), [sample(0), sample(1, present=0.0)]
+    full = losses_of(model, batch)
+    with torch.autocast("cpu", dtype=dtype):
+        mixed = losses_of(model, batch)
+    for name, loss in full.items():
+        assert mixed[name].item() == pytest.approx(loss.item(), rel=0.02)
+
+
 @pytest.mark.parametrize("key, value, said", [
     ("MODEL.MIXFORMER.STAGE", "boxes", "STAGE"), ("INPUT.SUPPORT.SOURCE", "frames", "SOURCE"),
     ("INPUT.SUPPORT.TEST_POLICY", "grid", "causal"), ("INPUT.SUPPORT.ANCHOR", "free", "anchor"),

@@ -6,6 +6,7 @@
                         absence.label      N x {0, 1}     optional
                         cover.label        N x 0..8       optional; how much of the target is seen, in eighths
                         meta_info.ini      "resolution: (W, H)"; missing: that of the first picture
+    <folder>/groups.json                   {"group": {"<sequence>": [frame from 0, ...]}}   optional; for evaluation
 """
 
 import logging
@@ -15,55 +16,54 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ...errors import InputError
-from ..image import picture_size
 from ..text_file import read_text
-from .number_lines import refuse
+from .frame_groups import read_groups
+from .number_lines import refuse, told
 from .numbered_pictures import Numbered, numbered_pictures
 from .track_labels import read_boxes, read_flags, refuse_length
+from .track_record import folders_in, hidden_boxes, read_all, refuse_no_folder, sequence_dict
 
 logger = logging.getLogger(__name__)
 
 _RESOLUTION = re.compile(r"^\s*resolution\s*:\s*\(?\s*(\d+)\s*,\s*(\d+)\s*\)?\s*$", re.MULTILINE)
 
 
-def load_got10k(folder, *, name, video_index, labelled=True):
+def load_got10k(folder, *, name, video_index, labelled=True, faults=None):
     """-> (dataset dicts, metadata) of one part (train, val or test).
 
     name: begins the video ids, "<name>/<sequence>"; video_index is filled with all sequences. A dict a sequence:
     {video_id, name: the sequence's, file_name: of the first frame, video_length T, height, width: pixels,
     boxes: (T, 4) float64 XYWH, absent: (T,) bool, cover: (T,) int64 in 0..8 or None}. labelled False: the labels are
     hidden but for the first box; the others are NaN, absent is False and cover None. A line of four NaN is a frame
-    without the target: its box is 0, 0, 0, 0. metadata: {has_labels, image_root}.
+    without the target: its box is 0, 0, 0, 0. metadata: {has_labels, image_root, frame_groups: {group: {name of a
+    sequence: [frame indices]}}, None without groups.json}.
     Pictures need not be there for labelled sets whose meta_info.ini tells their size.
-    All faults are logged, one a sequence, and InputError raised with the first."""
-    folder, dicts, problems = Path(folder), [], []
-    for sequence in sequence_names(folder):
-        try:
-            dicts.append(_sequence(folder / sequence, f"{name}/{sequence}", video_index, labelled))
-        except (InputError, FileNotFoundError) as error:
-            problems.append(str(error))
-    if len(problems) > 1:
-        for problem in problems:
-            logger.error("%s: %s", name, problem)
-        problems[0] += f" (faults in {len(problems)} sequences, all listed above)"
-    if problems:
-        raise InputError(problems[0])
-    return dicts, {"has_labels": labelled, "image_root": str(folder)}
+    All faults are logged, one a sequence, and InputError raised with the first. faults: a list that takes them instead;
+    the sound sequences are returned."""
+    folder = Path(folder)
+    dicts = read_all(lambda sequence: _sequence(folder / sequence, f"{name}/{sequence}", video_index, labelled),
+                     sequence_names(folder, faults=faults), name=name, faults=faults)
+    groups, lengths = folder / "groups.json", {record["name"]: record["video_length"] for record in dicts}
+    # Where sequences with faults are left out, groups may name them.
+    frame_groups = read_groups(groups, lengths, key="name of a sequence") if groups.is_file() and not faults else None
+    return dicts, {"has_labels": labelled, "image_root": str(folder), "frame_groups": frame_groups}
 
 
-def sequence_names(folder):
-    """-> names of the sequences, as list.txt has them; without it the names of the folders, sorted."""
+def sequence_names(folder, *, faults=None):
+    """-> names of the sequences, as list.txt has them; without it the names of the folders, sorted. faults: a list that
+    takes those of list.txt, whose sound lines then count."""
     path = folder / "list.txt"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data set folder not found: {folder}; put or link it there or set DETECTRON2_DATASETS "
-                                "to the folder above the set; see datasets/README.md for the expected tree")
+    refuse_no_folder(folder)
     if path.is_file():
         text = read_text(path, expected="the name of a sequence on each line")
         lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        refuse(path, list(_wrong_names(lines, folder)))
-        names = [name for _, name in lines]
+        wrong = list(_wrong_names(lines, folder))
+        refuse(path, wrong if faults is None else [])
+        names = [name for number, name in lines if number not in dict(wrong)]
+        if faults is not None:
+            faults += told(path, wrong)
     else:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        names = folders_in(folder)
         logger.warning("%s is missing: taken are the %d folders beside it, in sorted order", path, len(names))
     if not names:
         raise InputError(f"{folder} has no sequences; expected list.txt and a folder for each")
@@ -88,15 +88,13 @@ def _sequence(path, video_id, video_index, labelled):
     pictures = pictures or Numbered(str(path).replace("{", "{{").replace("}", "}}") + "/{:08d}.jpg", 1, length)
     # Not pictures.first: where the first is missing, the others keep their numbers.
     video_index.add(video_id, pictures.pattern, length, first=1)
-    width, height = _size(path / "meta_info.ini", video_index.path(video_id, 0))
-    absent, cover = np.zeros(length, dtype=bool), None
+    absent = cover = None
     if labelled:
         boxes, absent, cover = _visibility(path, boxes)
     else:
-        boxes = np.concatenate([boxes[:1], np.full((length - 1, 4), np.nan)])
-    refuse(path / "groundtruth.txt", _first_box(boxes[0]) if not labelled else [])
-    return {"video_id": video_id, "name": path.name, "file_name": video_index.path(video_id, 0),
-            "video_length": length, "height": height, "width": width, "boxes": boxes, "absent": absent, "cover": cover}
+        boxes = hidden_boxes(path / "groundtruth.txt", boxes, length)
+    return sequence_dict(video_id, path.name, video_index, boxes=boxes, absent=absent, cover=cover,
+                         size=_size(path / "meta_info.ini"))
 
 
 def _length(path, pictures, rows, labelled):
@@ -123,13 +121,8 @@ def _visibility(path, boxes):
     return np.where(nothing[:, None], 0.0, boxes), absent, cover
 
 
-def _first_box(box):
-    sound = np.isfinite(box).all() and (box[2:] > 0).all()
-    return [] if sound else [(1, "is no box to track; expected a finite one with a width and a height above 0")]
-
-
-def _size(path, first_picture):
-    """-> (W, H) in pixels: what the toolkit goes by, without a look at the pictures."""
+def _size(path):
+    """-> (W, H) in pixels: what the toolkit goes by, without a look at the pictures. None where it is not told."""
     found = _RESOLUTION.search(read_text(path, expected="lines key: value")) if path.is_file() else None
     width, height = map(int, found.groups()) if found else (0, 0)
-    return (width, height) if width and height else picture_size(first_picture)
+    return (width, height) if width and height else None

@@ -15,12 +15,16 @@ def read_boxes(path):
     return boxes
 
 
-def read_flags(path, *, high, length):
-    """-> (length,) int64 in 0..high, None when there is no such file. InputError with file and line."""
+def read_flags(path, *, high, length, one_line=False):
+    """-> (length,) int64 in 0..high, None when there is no such file. one_line: all may stand on one line. InputError
+    with file and line."""
     if not path.is_file():
         return None
     expected = f"a whole number in 0..{high} for each frame"
-    flags = read_lines(path, columns=1, expected=expected)[:, 0]
+    flags = read_lines(path, columns=None if one_line else 1, expected=expected)
+    if len(flags) > 1:
+        refuse(path, [(1, f"has {flags.shape[1]} columns; expected 1")] if flags.shape[1] > 1 else [])
+    flags = flags.ravel()
     refuse(path, [(row + 1, f"is {flags[row]:g}; expected a whole number in 0..{high}")
                   for row in np.flatnonzero(~np.isin(flags, np.arange(high + 1)))])
     refuse_length(path, len(flags), length, f"groundtruth.txt has {length} lines")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from detectron2.structures import BoxMode
 
+from .frame_groups import read_groups
 from .json_search import find_value, open_text, read_value
 from .json_tables import check_table, read_content, refuse_fatal
 from .mask_rle import compact, mask_box
 from .ytvis_check import TABLES, check_ytvis, is_labelled, masks_of
-from .ytvis_groups import read_groups
 
 __all__ = ["is_ytvis_json", "load_ytvis", "picture_folder", "read_ytvis", "read_ytvis_categories"]
 
