@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
@@ -14,13 +15,14 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 
 import stpn
 from stpn.config import class_count
-from stpn.data import builtin
+from stpn.data import Frame, builtin
 from stpn.data.mapper import MAPPER_REGISTRY
 from stpn.engine.config_file import flatten_config, load_config
 from stpn.evaluation.build import EVALUATORS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-FILES = {path.relative_to(CONFIGS).as_posix(): path for path in sorted(CONFIGS.rglob("*.yaml"))}
+FILES = {path.relative_to(CONFIGS).as_posix(): path for path in sorted(CONFIGS.rglob("*.yaml"))
+         if path.parent.name != "studies"}  # which are read by stpn/study/plan.py
 SHARED = [name for name in FILES if "base" in Path(name).stem.split("_")]
 
 
@@ -32,7 +34,9 @@ class Video:
     def __init__(self):
         shape = (self.length, 3, 48, 64)
         images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        self.items = [{"image": image, "height": 96, "width": 128} for image in images]
+        frames = [Frame(t, t / 10, image.permute(1, 2, 0).numpy()) for t, image in enumerate(images)]  # for trackers
+        self.items = [{"image": image, "height": 96, "width": 128, "frame": frame}
+                      for image, frame in zip(images, frames, strict=True)]
 
     def __iter__(self):
         return iter(self.items)
@@ -42,9 +46,13 @@ class Video:
 
 
 def narrowed(path):
-    """Overrides for a fast forward: heads, depths and all of our keys stay as the file has them. (At full size every
-    file is built in test_parameters.py.)"""
-    width = {96: 48, 128: 32, 192: 48}.get(load_config(path).MODEL.SWIN.EMBED_DIM)
+    """Overrides for a fast forward: heads, depths (not a tracker's) and all of our keys stay as the file has them. (At
+    full size every file is built in test_parameters.py.)"""
+    cfg = load_config(path)
+    if is_tracker(cfg):
+        return ["MODEL.CVT.WIDTHS", [16, 32, 64], "MODEL.CVT.DEPTHS", [1, 1, 2], "MODEL.CVT.NUM_HEADS", [1, 2, 4],
+                "MODEL.MIXFORMER.HEAD_DIM", 16, "INPUT.TRACKING.SEARCH_SIZE", 64, "INPUT.TRACKING.TEMPLATE_SIZE", 32]
+    width = {96: 48, 128: 32, 192: 48}.get(cfg.MODEL.SWIN.EMBED_DIM)
     few = ["MODEL.RPN.POST_NMS_TOPK_TEST", 30]
     if not width:
         return few
@@ -54,12 +62,18 @@ def narrowed(path):
             "MODEL.ROI_BOX_HEAD.FC_DIM", 64]
 
 
+def is_tracker(cfg):
+    return cfg.MODEL.META_ARCHITECTURE == "VideoObjectTracker"
+
+
 def detects_in_a_video(path, overrides):
     cfg = load_config(path, ["MODEL.DEVICE", "cpu", *overrides])
     torch.manual_seed(0)
     model = build_model(cfg).eval()
     assert (model.prompt_predictor is not None) == cfg.MODEL.STPN.ENABLED
-    (frames,) = model([{"frames": Video()}])
+    (frames,) = model([{"frames": Video(), "box": [20.0, 10.0, 24.0, 16.0]}])  # what trackers alone look at
+    if is_tracker(cfg):
+        return check_track(frames, cfg)
     if cfg.MODEL.META_ARCHITECTURE == "VideoInstanceSegmenter":
         return check_tracks(frames, cfg)
     assert len(frames) == Video.length
@@ -82,12 +96,25 @@ def check_tracks(found, cfg):
     assert len(masks) == count * Video.length and {tuple(mask["size"]) for mask in masks if mask} <= {(96, 128)}
 
 
+def check_track(found, cfg):
+    """found: what a tracker returns for Video."""
+    assert found["boxes"].shape == (Video.length, 4) and found["boxes"][0].tolist() == [20, 10, 24, 16]
+    x, y, w, h = found["boxes"][1]
+    assert w >= 10 and h >= 10 and x <= 64 - 10 and y <= 48 - 10 and x + w >= 10 and y + h >= 10
+    assert np.isfinite(found["boxes"]).all() and (found["times"] > 0).all()
+    scores = found["scores"]
+    if cfg.MODEL.MIXFORMER.SCORE_HEAD:
+        assert scores[0] == 1 and 0 < scores[1] < 1
+    else:
+        assert np.isnan(scores).all()
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_config_builds_and_detects_in_a_video(name):
     detects_in_a_video(FILES[name], narrowed(FILES[name]))
 
 
-@pytest.mark.parametrize("name", ["stpn_vid_swint", "stpn_ytvis19_swint"])
+@pytest.mark.parametrize("name", ["stpn_vid_swint", "stpn_ytvis19_swint", "stpn_got10k_cvt21_score"])
 def test_the_main_configs_detect_in_a_video_at_full_size(name):
     detects_in_a_video(FILES[f"{name}.yaml"], [])
 
@@ -114,6 +141,12 @@ RELEASED = {"MODEL.SWIN.PROMPT_MERGE", "MODEL.STPN.NUM_PROMPTS", PREDICTOR}
 SET = {"DATASETS.TRAIN", "DATASETS.TEST", "SOLVER.MAX_ITER", "SOLVER.STEPS"}
 LARGE = {*SWIN, "MODEL.SWIN.WINDOW_SIZE", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES"}
 YTVIS = [f"{data}_swin{x}" for data in ("ytvis19", "ytvis21", "ovis") for x in "tl"]
+TRACKERS = ("cvt21", "cvt21_1k", "cvtw24")
+SCORE = {"MODEL.WEIGHTS", "MODEL.MIXFORMER.STAGE", "MODEL.MIXFORMER.SCORE_HEAD", "MODEL.MIXFORMER.HEAD_FREEZE_BN",
+         "INPUT.TRACKING.SAMPLING", "SOLVER.MAX_ITER", "SOLVER.STEPS"}  # fmt: skip
+CVTW24 = {"MODEL.WEIGHTS", "MODEL.CVT.WIDTHS", "MODEL.CVT.DEPTHS", "MODEL.CVT.NUM_HEADS", "MODEL.CVT.DROP_PATH_RATES",
+          "MODEL.BACKBONE.FREEZE_AT", "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER", "SOLVER.STEPS",
+          "SOLVER.CHECKPOINT_PERIOD"}  # fmt: skip
 SPREAD = {"INPUT.SUPPORT.SPREAD_FRAMES", "INPUT.SELSA.SPREAD_FRAMES"}
 PAIRS = {  # (row, what it is measured against): the keys in which they differ
     **{(f"baseline_vid_swin{x}", f"stpn_vid_swin{x}"): {ENABLED} for x in "tsbl"},
@@ -135,8 +168,17 @@ PAIRS = {  # (row, what it is measured against): the keys in which they differ
     **{(f"stpn_{data}_swinl", f"stpn_{data}_swint"): LARGE for data in ("ytvis19", "ytvis21", "ovis")},
     **{(f"stpn_ytvis21_swin{x}", f"stpn_ytvis19_swin{x}"): SET for x in "tl"},
     **{(f"stpn_ovis_swin{x}", f"stpn_ytvis19_swin{x}"): {*SET, "MODEL.SEM_SEG_HEAD.NUM_CLASSES"} for x in "tl"},
+    **{(f"baseline_got10k_{x}", f"stpn_got10k_{x}"): {ENABLED} for x in TRACKERS},
+    **{(f"baseline_got10k_{x}_score", f"stpn_got10k_{x}_score"): {ENABLED, "MODEL.WEIGHTS"} for x in TRACKERS},
+    **{(f"stpn_got10k_{x}_score", f"stpn_got10k_{x}"): SCORE for x in ("cvt21", "cvtw24")},
+    ("stpn_got10k_cvt21_1k", "stpn_got10k_cvt21"): {"MODEL.WEIGHTS", "SOLVER.BACKBONE_MULTIPLIER"},
+    ("stpn_got10k_cvt21_1k_score", "stpn_got10k_cvt21_1k"):
+        {*SCORE, "TEST.TRACKING.ONLINE_TEMPLATES", "TEST.TRACKING.SCORE_DECAY"},
+    ("stpn_got10k_cvtw24", "stpn_got10k_cvt21"): CVTW24,
     ("toy/baseline", "toy/stpn"): {ENABLED},
     ("toy/vis_baseline", "toy/vis_stpn"): {ENABLED},
+    **{(f"toy/vot_baseline{stage}", f"toy/vot_stpn{stage}"): {ENABLED} for stage in ("", "_score")},
+    ("toy/vot_stpn_score", "toy/vot_stpn"): SCORE - {"MODEL.WEIGHTS", "SOLVER.STEPS"},
     ("toy/stpn_deep", "toy/stpn"): {DEEP},
     ("toy/stpn_mixer", "toy/stpn"): {PREDICTOR, "MODEL.STPN.PREDICTOR.TOKEN_NORM"},
     ("toy/selsa", "toy/stpn_selsa"): {ENABLED},
@@ -153,7 +195,7 @@ def test_matched_configs_differ_in_what_their_names_say_and_in_nothing_else(row,
 
 def of_the_paper(name):
     """Whether a file is a row on a real data set, not a small one of ours."""
-    return name not in SHARED and not name.startswith(("toy/", "vid_mini", "ytvis_mini"))
+    return name not in SHARED and not name.startswith(("toy/", "vid_mini", "ytvis_mini", "got10k_mini"))
 
 
 def test_every_config_on_a_real_set_is_compared_with_another():
@@ -197,6 +239,52 @@ def test_schedules_on_youtube_vis_and_ovis_are_those_of_minvis_in_frames(data, f
     assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE, solver.AMP.ENABLED) == (True, "full_model", 0.01, True)
     assert (cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.CLIP_CROP.ENABLED) == ((360, 480), 480, False)
     assert cfg.MODEL.SWIN.DROP_PATH_RATE == 0.3 and not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+
+
+@pytest.mark.parametrize("kind", ["stpn", "baseline"])
+@pytest.mark.parametrize("size, batch, backbone", [("cvt21", 256, 0.1), ("cvt21_1k", 256, 1.0), ("cvtw24", 128, 0.1)])
+def test_schedules_on_got10k_are_those_of_mixformer_in_epochs(kind, size, batch, backbone):
+    """Epochs of 60,000 samples, an incomplete batch left out; of each stage."""
+    for stage, epochs, falls in (("", 500, 400), ("_score", 40, 30)):
+        solver = load_config(FILES[f"{kind}_got10k_{size}{stage}.yaml"]).SOLVER
+        clip, epoch = solver.CLIP_GRADIENTS, 60_000 // batch
+        assert (solver.IMS_PER_BATCH, solver.MAX_ITER, solver.STEPS) == (batch, epochs * epoch, (falls * epoch,))
+        assert (solver.OPTIMIZER, solver.BASE_LR, solver.BACKBONE_MULTIPLIER) == ("ADAMW", 1e-4, backbone)
+        assert (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS) == (1e-4, 1e-4, None)
+        assert (solver.GAMMA, solver.PREDICTOR_MULTIPLIER, solver.WARMUP_ITERS) == (0.1, 1.0, 0)
+        assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE, clip.NORM_TYPE) == (True, "full_model", 0.1, 2.0)
+
+
+@pytest.mark.parametrize("size, online, decay", [("cvt21", 2, 0.98), ("cvt21_1k", 3, 1.0), ("cvtw24", 2, 0.98)])
+def test_trackers_on_got10k_are_tested_with_mixformers_settings(size, online, decay):
+    for kind in ("stpn", "baseline"):
+        cfg = load_config(FILES[f"{kind}_got10k_{size}_score.yaml"])
+        test, sizes = cfg.TEST.TRACKING, cfg.INPUT.TRACKING
+        assert (test.UPDATE_INTERVAL, test.ONLINE_TEMPLATES, test.SCORE_DECAY) == (10, online, decay)
+        assert (test.SEARCH_FACTOR, test.UPDATE_SCORE) == (4.55, 0.5)
+        assert (sizes.SEARCH_SIZE, sizes.TEMPLATE_SIZE, sizes.SEARCH_FACTOR, sizes.TEMPLATE_FACTOR) == (320, 128, 5, 2)
+        assert (cfg.MODEL.MIXFORMER.CIOU_WEIGHT, cfg.MODEL.MIXFORMER.L1_WEIGHT) == (2, 5)
+        assert sizes.MAX_GAP == 200 and (sizes.CENTER_JITTER, sizes.SCALE_JITTER) == (4.5, 0.5)
+        support = cfg.INPUT.SUPPORT
+        assert (support.FRAMES_PER_SIDE, support.STRIDE, support.TRAIN_FRAMES, support.KEEP_FIRST) == (7, 8, 2, True)
+
+
+@pytest.mark.parametrize("kind", ["stpn", "baseline"])
+@pytest.mark.parametrize("size", TRACKERS)
+def test_a_second_stage_starts_where_the_first_one_ends(kind, size):
+    first, second = (load_config(FILES[f"{kind}_got10k_{size}{stage}.yaml"]) for stage in ("", "_score"))
+    assert second.MODEL.WEIGHTS == f"{first.OUTPUT_DIR}/model_final.pth"
+    stage = lambda cfg: (cfg.MODEL.MIXFORMER.STAGE, cfg.MODEL.MIXFORMER.SCORE_HEAD, cfg.INPUT.TRACKING.SAMPLING)  # noqa: E731
+    assert [stage(first), stage(second)] == [("box", False, "causal"), ("score", True, "trident_pro")]
+
+
+@pytest.mark.parametrize("size", TRACKERS)
+def test_the_command_in_a_trackers_config_makes_the_weights_that_it_names(size):
+    """From the folder above: the converter is in projects/STPN."""
+    text = FILES[f"stpn_got10k_{size}.yaml"].read_text().replace("\\\n# Start:", "")
+    command = next(line for line in text.splitlines() if "convert_weights.py" in line).split()
+    assert command[4] == f"configs/stpn_got10k_{size}.yaml" and command[5].endswith(".pth")
+    assert command[6] == load_config(FILES[f"stpn_got10k_{size}.yaml"]).MODEL.WEIGHTS
 
 
 @pytest.mark.parametrize("name", [f"{kind}_{row}" for kind in ("stpn", "baseline") for row in YTVIS])

@@ -25,9 +25,10 @@ def linear(inputs, outputs):
     return inputs * outputs + outputs
 
 
-def transformer(d, prompts):
-    """Projection, queries, three LayerNorms, attention (q, k, v, out), FFN of hidden width d / 4."""
-    return linear(8 * d, d) + prompts * d + 6 * d + 4 * linear(d, d) + linear(d, d // 4) + linear(d // 4, d)
+def transformer(d, prompts, support=None):
+    """Projection, queries, three LayerNorms, attention (q, k, v, out), FFN of hidden width d / 4. support: width of the
+    support embeddings, a Swin's last one by default."""
+    return linear(support or 8 * d, d) + prompts * d + 6 * d + 4 * linear(d, d) + linear(d, d // 4) + linear(d // 4, d)
 
 
 def mixer(d, prompts):
@@ -75,7 +76,8 @@ def test_every_configuration_has_its_baselines_parameters_and_what_the_formulas_
 
 
 def test_no_configuration_on_imagenet_vid_is_left_out_of_the_formulas():
-    files = {p.relative_to(ROOT / "configs").with_suffix("").as_posix() for p in (ROOT / "configs").rglob("*.yaml")}
+    files = {p.relative_to(ROOT / "configs").with_suffix("").as_posix() for p in (ROOT / "configs").rglob("*.yaml")
+             if p.parent.name != "studies"}
     assert {name for name in files if "vid_" in name and "base_" not in name} - {"vid_mini_stpn"} == set(ADDED)
 
 
@@ -118,6 +120,62 @@ def test_every_segmenter_has_its_encoders_parameters_and_what_the_formulas_add(
     assert prompted == {**parts, "prompt_predictor": transformer(d, 7)}
 
 
+OFFICIAL_TRACKER = 37_459_499  # counted on MixFormer with CvT-21 and score head
+UNUSED = {"cvt21": 2 * 384 + linear(384, 1000)}  # ImageNet's last norm and classifier, which it keeps and never uses
+TRACKER_PREDICTORS = {"cvt21": transformer(64, 7, 384), "cvt21_1k": transformer(64, 7, 384),
+                      "cvtw24": transformer(192, 7, 1024)}  # fmt: skip
+
+
+def cvt(widths, depths):
+    """Patch embeddings with LayerNorm; a block: 2 LayerNorms, 3 depth-wise 3x3 (their normalisations are frozen), 4
+    linear layers, MLP of ratio 4."""
+    inputs = zip((3, *widths), widths, depths, (49, 9, 9))
+    return sum(before * d * kernel + 3 * d + depth * (4 * d + 27 * d + 4 * linear(d, d) + linear(d, 4 * d)
+                                                     + linear(4 * d, d)) for before, d, depth, kernel in inputs)
+
+
+def corner_head(width, channels=384, *, frozen):
+    """Two towers of four 3x3 convolutions with batch normalisation, and a last one of 1x1."""
+    widths = [width, *(channels // 2**i for i in range(4))]
+    tower = sum(linear(9 * before, after) + (0 if frozen else 2 * after) for before, after in zip(widths, widths[1:]))
+    return 2 * (tower + linear(widths[-1], 1))
+
+
+def score_head(d):
+    """A token, two attentions of four linear layers each, three LayerNorms, three linear layers."""
+    return d + 8 * linear(d, d) + 3 * 2 * d + 2 * linear(d, d) + linear(d, 1)
+
+
+@pytest.mark.parametrize("size, widths, depths", [
+    ("cvt21", (64, 192, 384), (1, 4, 16)), ("cvt21_1k", (64, 192, 384), (1, 4, 16)),
+    ("cvtw24", (192, 768, 1024), (2, 2, 12)),
+])  # fmt: skip
+def test_every_tracker_has_its_encoders_parameters_and_what_the_formulas_add(size, widths, depths, script):
+    for stage in ("", "_score"):
+        parts = {"backbone": cvt(widths, depths), "box_head": corner_head(widths[-1], frozen=bool(stage))}
+        if stage:
+            parts["score_branch"] = score_head(widths[-1])
+        assert script.count_parameters(ROOT / f"configs/baseline_got10k_{size}{stage}.yaml") == parts
+        prompted = script.count_parameters(ROOT / f"configs/stpn_got10k_{size}{stage}.yaml")
+        assert prompted == {**parts, "prompt_predictor": TRACKER_PREDICTORS[size]}
+
+
+def test_the_tracker_has_the_published_parameters_but_for_two_unused_layers(script):
+    parts = script.count_parameters(ROOT / "configs/baseline_got10k_cvt21_score.yaml")
+    assert UNUSED["cvt21"] == 385_000 + 768
+    assert sum(parts.values()) + UNUSED["cvt21"] == OFFICIAL_TRACKER
+
+
+def test_what_prompts_add_to_a_tracker():
+    """The authors' predictor at CvT's widths, and ours with its norms and FFN."""
+    with torch.device("meta"):
+        for d, support, released, ours in ((64, 384, 41_728, 44_240), (192, 1024, 346_368, 366_192)):
+            for name, number in (("ReleasedAttentionPredictor", released), ("TransformerPredictor", ours)):
+                built = PROMPT_PREDICTOR_REGISTRY.get(name)(support_width=support, prompt_widths=(d,), num_prompts=7)
+                assert sum(p.numel() for p in built.parameters()) == number
+    assert set(TRACKER_PREDICTORS.values()) == {44_240, 366_192}
+
+
 @pytest.mark.parametrize("name, prompts, counted", [
     ("ReleasedAttentionPredictor", 5, {96: 111_552, 128: 197_888, 192: 444_288}),
     ("ReleasedAttentionPredictor", 7, {96: 111_744, 128: 198_144, 192: 444_672}),
@@ -145,6 +203,7 @@ def test_the_papers_three_figures_are_met():
 def test_the_page_of_all_configurations_is_up_to_date(script):
     page = (ROOT / "configs/README.md").read_text(encoding="utf-8")
     assert page == script.table(), "run: python projects/STPN/config_table.py > configs/README.md"
-    files = {path.relative_to(script.CONFIGS).as_posix() for path in script.CONFIGS.rglob("*.yaml")}
+    files = {path.relative_to(script.CONFIGS).as_posix() for path in script.CONFIGS.rglob("*.yaml")
+             if path.parent.name != "studies"}
     missing = {name for name in files if f"`{name}`" not in page}
     assert {name for name in missing if "base" not in Path(name).stem.split("_")} == set()

@@ -31,15 +31,20 @@ SECTIONS = {
     "Video instance segmentation, MinVIS (Table 3)":
         [f"{kind}_{data}_swin{size}.yaml" for data in ("ytvis19", "ytvis21", "ovis") for size in "tl"
          for kind in ("baseline", "stpn")],
+    "Object tracking, MixFormer (Table 4)":
+        [f"{kind}_got10k_{x}{stage}.yaml" for x in ("cvt21", "cvt21_1k", "cvtw24") for stage in ("", "_score")
+         for kind in ("baseline", "stpn")],
     "The generated toy set, and a handful of real snippets": ["toy/baseline.yaml", "toy/s*.yaml", "vid_mini*.yaml"],
     "The same, video instance segmentation": ["toy/vis_baseline.yaml", "toy/vis_s*.yaml", "ytvis_mini*.yaml"],
+    "The same, object tracking": ["toy/vot_baseline*.yaml", "toy/vot_s*.yaml", "got10k_mini*.yaml"],
 }  # fmt: skip
 HEAD = """# Configurations
 
 Written by `projects/STPN/config_table.py`; every line is a file here. `base*.yaml` hold what others share and are not
 run themselves. **All figures are the paper's** unless they are said to be others': none of the rows on ImageNet VID,
-YouTube-VIS and OVIS has been trained here. "Not copied here": the figure stands in the paper, and we do not have it at
-hand. Matched baselines differ from their rows by `MODEL.STPN.ENABLED` alone; most have no row in the paper.
+YouTube-VIS, OVIS and GOT-10k has been trained here. "Not copied here": the figure stands in the paper, and we do not
+have it at hand. Matched baselines differ from their rows by `MODEL.STPN.ENABLED` alone (a tracker's second stage starts
+from its own first one, too); most have no row in the paper.
 """
 
 
@@ -61,7 +66,7 @@ def read_comment(path):
     """-> (first sentence, what the paper has or "")."""
     lines = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     paper = [line.removeprefix("Paper: ") for line in lines if line.startswith("Paper: ")]
-    text = " ".join(line for line in lines if not line.startswith(("Paper: ", "Start ")))
+    text = " ".join(line for line in lines if not line.startswith(("Paper: ", "Start")))
     return text.split(". ")[0].rstrip("."), "".join(paper).rstrip(".")
 
 

@@ -4,9 +4,12 @@
     convert_weights.py --config-file configs/stpn_vid_swint.yaml mask_rcnn_swin_tiny.pth swint_coco.safetensors
     convert_weights.py --config-file configs/stpn_vid_swint.yaml timm:swin_tiny_patch4_window7_224 swint.safetensors
     convert_weights.py --config-file configs/baseline_vid_swint.yaml faster_rcnn.pth model.safetensors --part model
+    convert_weights.py --config-file configs/stpn_got10k_cvt21.yaml CvT-21-384x384-IN-22k.pth cvt21.safetensors
+    convert_weights.py --config-file configs/baseline_got10k_cvt21_score.yaml mixformer.pth.tar tracker.safetensors
 
 Known: Swin of timm (by name: timm downloads it), of Microsoft, of mmdetection; mmdetection's whole Faster R-CNN with
-FPN; STPN's released checkpoints, with SELSA and without. Exit codes: 0 written, 2 refused (nothing is written).
+FPN; STPN's released checkpoints, with SELSA and without; Microsoft's CvT; MixFormer's trackers with CvT.
+Exit codes: 0 written, 2 refused (nothing is written).
 """
 
 import argparse
@@ -28,8 +31,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--kind", choices=("auto", *KINDS), default="auto",
                         help="whose names the source has (default: found out); another kind is refused")
     parser.add_argument("--part", choices=PARTS,
-                        help="the encoder alone, to train from, or the whole detector, to use (default: the detector "
-                             "for STPN's released checkpoints, else the encoder)")
+                        help="the encoder alone, to train from, or the whole detector or tracker, to use (default: the "
+                             "whole for STPN's released checkpoints and MixFormer's, else the encoder)")
     parser.add_argument("--box-stds", type=float, nargs=4, metavar=("DX", "DY", "DW", "DH"),
                         help="mmdetection's target_stds of the box head (default: what the file says, else .2 .2 .2 .2 "
                              "for STPN's checkpoints and .1 .1 .2 .2 for others)")

@@ -59,7 +59,9 @@ class SafeCheckpointer(DetectionCheckpointer):
     def load(self, path, checkpointables=None):
         """Load path: weights and the named state (None: all there is) if the file has it, else weights."""
         if not path:
-            logger.warning("MODEL.WEIGHTS is empty: the model starts from random weights")
+            frozen = sum(not parameter.requires_grad for parameter in self.model.parameters())
+            stuck = f", and {frozen} of its tensors are frozen and stay random" if frozen else ""
+            logger.warning("MODEL.WEIGHTS is empty: the model starts from random weights%s", stuck)
             return {}
         path = self.path_manager.get_local_path(path) if "://" in path else path
         content = read_checkpoint(path)

@@ -20,7 +20,7 @@ _RESAVE = "save the tensors alone as .safetensors in the program that wrote it, 
 
 
 def read_checkpoint(path):
-    """Read .safetensors, .pth/.pt/.bin (torch.save) or .pkl -> dict of plain data, tensors on the CPU.
+    """Read .safetensors, .pth/.pt/.bin/.pth.tar (torch.save) or .pkl -> dict of plain data, tensors on the CPU.
 
     A .safetensors file becomes {"model": {name: tensor}, "metadata": {str: str}}; the others keep their own
     layout. Nothing in the file is executed. Raises InputError for a missing, empty, truncated or damaged
@@ -132,6 +132,7 @@ _READERS = {
     ".pth": load_torch,
     ".pt": load_torch,
     ".bin": load_torch,
+    ".tar": load_torch,  # "x.pth.tar", as MixFormer and others call what torch.save wrote
     ".pkl": _read_pickle,
 }
 

@@ -116,7 +116,7 @@ class _Parameter(_Record):
 
 
 class _Fields(_Record):
-    """argparse.Namespace: its attributes as a dict."""
+    """An object of which only the attributes matter, as a dict: argparse.Namespace, a training's settings."""
 
     def thaw(self, plain):
         return plain(dict(self.state or {}))
@@ -156,6 +156,9 @@ for _home in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
     _STAND_INS[f"{_home}.multiarray.scalar"] = _Scalar
     _STAND_INS[f"{_home}.multiarray._reconstruct"] = _Array
     _STAND_INS[f"{_home}.numeric._frombuffer"] = _BufferArray
+# What MixFormer and its relatives store beside the weights: settings and running means of their training.
+for _name in ("settings.Settings", "stats.AverageMeter", "stats.StatValue", "local.EnvironmentSettings"):
+    _STAND_INS[f"lib.train.admin.{_name}"] = _Fields
 _PICKLE_ONLY = {  # torch.load knows these itself
     "collections.OrderedDict": OrderedDict,
     "builtins.set": set,

@@ -1,6 +1,7 @@
 """Whose weights are these? Names in a checkpoint -> names in our model.
 
-Our names are detectron2's: backbone.layers.0.blocks.0.attn.qkv.weight. Every function here maps
+Our names are detectron2's (backbone.layers.0.blocks.0.attn.qkv.weight); a tracker's are CvT's and MixFormer's (below
+backbone, box_head and score_branch), which need no translation. Every function here maps
 {name: tensor} to {name: tensor}; names that belong to no known style pass through unchanged.
 """
 
@@ -16,6 +17,7 @@ from .checkpoint_file import RECOMPUTED
 _CONTAINERS = (
     "model_ema", "ema_state_dict", "state_dict_ema", "ema_state", "ema",
     "model", "state_dict", "model_state", "module", "state", "weights",
+    "net",  # MixFormer's and its relatives'
 )  # fmt: skip
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
@@ -31,6 +33,7 @@ _SWIN_NAMES = [
         (r"\.ffn\.layers\.1\.", ".mlp.fc2."),
     )
 ]
+_FIRST_LAYERS = ("patch_embed.", "stage0.patch_embed.")  # of Swin, of CvT
 _DOWNSAMPLE = re.compile(r"\blayers\.(\d+)\.downsample\.(?=norm\.|reduction\.)")
 
 
@@ -132,7 +135,7 @@ def _place_backbone(weights, ours):
     """A file with an encoder alone goes below `backbone.`; a model that is an encoder takes what is there."""
     has = any(name.startswith("backbone.") for name in weights)
     wants = any(name.startswith("backbone.") for name in ours)
-    if wants and not has and any(name.startswith("patch_embed.") for name in weights):
+    if wants and not has and any(name.startswith(_FIRST_LAYERS) for name in weights):
         return {f"backbone.{name}": value for name, value in weights.items()}
     if has and not wants:
         return {name.removeprefix("backbone."): value for name, value in weights.items()}

@@ -22,6 +22,7 @@ _OWN_PARTS = ("roi_heads.box_head.aggregators",)
 _OUTPUT_NORM = re.compile(r"(backbone\.)?norm\d+\.")
 # Mask2Former's head starts from another data set's but for its classes; all else must be of the same head, or
 # a training would quietly start with random queries or layers.
+_SCORE_HEAD = "score_branch"  # a tracker's, of which its first stage has none
 _HEAD, _CLASSES = "sem_seg_head.", "sem_seg_head.predictor.class_embed."
 
 
@@ -54,7 +55,8 @@ def load_weights(model, source, *, scope="model", allow_partial=False, min_match
 
     scope: "model": all of the model must be in the file (to evaluate or use it);
         "parts": to start training from: a part of the model (backbone, neck, prompt_predictor, ...) of which
-        the file has nothing starts fresh, the backbone must be there; of a mask head all but the classes must fit;
+        the file has nothing starts fresh, the backbone and what is frozen must be there; of a mask head all but the
+        classes must fit;
         "backbone": only the backbone is loaded and asked for.
     min_match: share of the wanted tensors that must match by name and shape; "model" refuses any missing one
         and any of another shape. allow_partial accepts any share above zero, and fresh parts.
@@ -75,7 +77,8 @@ def load_weights(model, source, *, scope="model", allow_partial=False, min_match
     if scope == "backbone":
         weights = {key: value for key, value in weights.items() if _part(key) == "backbone"}
     report = compare(weights, targets, source=f"{name}[{container}]" if container else name)
-    problem = _problem(report, scope=scope, allow_partial=allow_partial, min_match=min_match)
+    frozen = [key for key, parameter in model.named_parameters() if not parameter.requires_grad]
+    problem = _problem(report, scope=scope, allow_partial=allow_partial, min_match=min_match, frozen=frozen)
     if problem:
         raise InputError(f"{name} does not fit this model: {problem} ({report.counts()}); {report.details()}")
     put(model, weights, report.matched)
@@ -113,8 +116,9 @@ def _part(name):
     return next((part for part in _OWN_PARTS if name.startswith(f"{part}.")), name.split(".")[0])
 
 
-def _problem(report, *, scope, allow_partial, min_match):
-    """Why the file is refused, with the way out; None if it is good enough."""
+def _problem(report, *, scope, allow_partial, min_match, frozen):
+    """Why the file is refused, with the way out; None if it is good enough. frozen: parameters that no training of
+    this model changes."""
     if not report.matched:
         return "no tensor has a name and shape of the model; check MODEL.WEIGHTS and the config file"
     if allow_partial:
@@ -131,10 +135,23 @@ def _problem(report, *, scope, allow_partial, min_match):
             f"{len(report.missing)} of the model's tensors are not in it; check MODEL.WEIGHTS and the config file, "
             "or leave them at random with --allow-partial"
         )
+    if scope == "model" and report.fresh == [_SCORE_HEAD]:
+        return (
+            f"there is no score head in it ({_SCORE_HEAD}.*): it is of a tracker's first stage, and with a random one "
+            "the tracker would take its templates anywhere; take the config file of the first stage, or train the "
+            "second one (..._score.yaml) from it"
+        )
     if scope == "model" and report.fresh:
         return (
             f"it has nothing for {', '.join(report.fresh)}: enough to start training from, "
             "not to evaluate or use; --allow-partial takes it all the same"
+        )
+    stuck = sorted({*report.missing, *(name for name, _, _ in report.mismatched)} & set(frozen))
+    if stuck:
+        return (
+            f"{len(stuck)} tensors that this training keeps frozen are not in it and would stay random "
+            f"({_few(stuck, 2)}); take weights that have them (for a tracker's second stage, the end of its own first "
+            "one), or leave them at random with --allow-partial"
         )
     other = _other_head(report) if scope == "parts" else []
     if other:

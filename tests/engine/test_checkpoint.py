@@ -134,7 +134,7 @@ def test_missing_empty_and_truncated_files_have_three_messages_and_leave_no_stat
     assert same(model.state_dict(), random_weights(model))
 
 
-@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.pkl"])
+@pytest.mark.parametrize("name", ["x.pth", "x.pth.tar", "x.safetensors", "x.pkl"])
 def test_text_is_not_called_truncated(tmp_path, name):
     path = tmp_path / name
     path.write_text("<html>404 not found</html>")

@@ -20,7 +20,7 @@ from load_script import load_script
 
 from stpn.encoders import PromptedSwin
 from stpn.engine.checkpoint import load_weights
-from stpn.engine.convert import convert as convert_module
+from stpn.engine.convert import swin
 from stpn.engine.weight_names import to_model_names
 from stpn.errors import run_script
 
@@ -315,7 +315,7 @@ REFUSED = {  # case: (source, options, what the line says)
                                  "MODEL.SWIN.EMBED_DIM 16"),
     "not finite": (with_nan, [], "layers.2.blocks.0.mlp.fc1.bias has 1 of 128 values that are NaN or Inf"),
     "no swin": (lambda: {"layer1.0.conv1.weight": torch.zeros(2)}, [],
-                "there is no Swin transformer in it, only names like layer1.0.conv1.weight; known: timm's Swin"),
+                "there is no Swin transformer or CvT in it, only names like layer1.0.conv1.weight; known: timm's Swin"),
     "no tensor": (lambda: {"state_dict": {}}, [], "there are no tensors in it"),
     "position embedding": (lambda: {**tiny_weights(), "absolute_pos_embed": torch.zeros(1, 8, 56, 56)}, [],
                            "gives other results without them: backbone.absolute_pos_embed"),
@@ -388,7 +388,7 @@ def test_a_wrong_translation_is_caught_by_the_forward_and_nothing_is_written(con
         one, two = (f"backbone.layers.2.blocks.1.norm{i}.weight" for i in (1, 2))
         return {**weights, one: weights[two], two: weights[one]}
 
-    monkeypatch.setattr(convert_module, "encoder_names", exchange_norms)
+    monkeypatch.setattr(swin, "encoder_names", exchange_norms)
     weights = tiny_weights() if source == "microsoft" else timms().state_dict()
     code, text = convert(weights)
     assert code == 2 and "after conversion the features differ from" in text and text.count("\n") == 1

@@ -85,6 +85,7 @@ def test_label_names_class_score_and_track():
     one, two = (draw_detections(blank, tracks(mask, [number]), NAMES) for number in (1, 2))
     untold = tracks(mask, [1])
     untold.remove("pred_masks")
+    untold.remove("pred_ids")
     boxed = draw_detections(blank, untold, NAMES)
     black = [np.nonzero((picture.max(2) < 60).any(0))[0] for picture in (one, boxed)]
     assert len(black[0]) > len(black[1]) > 20  # "dog 90% #1" is longer than "dog 90%"
@@ -155,3 +156,44 @@ def test_visualizer_leaves_a_frame_without_detections_and_a_tiny_one_as_draw_det
     for image, found in ((noise((60, 50)), tracks(np.zeros((0, 60, 50), bool), [])),
                          (noise((12, 9)), tracks(np.ones((1, 12, 9), bool), [3]))):
         assert np.array_equal(visualize_detections(image, found, NAMES), draw_detections(image, found, NAMES))
+
+
+def targets(boxes, *, lost, scores=None, size=(120, 160)):
+    count = len(boxes)
+    return Instances(size, pred_boxes=Boxes(torch.tensor(boxes, dtype=torch.float32)),
+                     scores=torch.tensor(scores or [0.8] * count), pred_classes=torch.zeros(count, dtype=torch.int64),
+                     pred_ids=torch.arange(count), pred_lost=torch.tensor(lost))
+
+
+def edge(picture, image):
+    """-> bool: which pixels of the box's lowest row changed, without its ends."""
+    return (picture != image).any(2)[99, 34:126]
+
+
+@pytest.mark.parametrize("draw", [draw_detections, visualize_detections])
+def test_the_box_of_a_lost_target_is_dashed_and_dim(draw):
+    image = np.full((120, 160, 3), 40, np.uint8)
+    sure, lost = (draw(image, targets([[30, 20, 130, 100]], lost=[lost]), ["target"]) for lost in (False, True))
+    assert edge(sure, image).all() and 0.2 < edge(lost, image).mean() < 0.8
+    steps = np.abs(np.diff(edge(lost, image).astype(int))).sum()
+    assert steps >= 4  # several dashes
+    assert sure[99, 34:126].max(0)[0] > lost[99, 34:126].max(0)[0] > 60
+
+
+def test_targets_have_colours_of_their_own_and_labels_that_say_what_is_known(monkeypatch):
+    written = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, **how: written.append(text))
+    found = targets([[5, 20, 50, 50], [60, 40, 100, 80], [20, 80, 50, 110]], lost=[False, True, False],
+                    scores=[0.83, 0.124, float("nan")])
+    drawn = draw_detections(noise(), found, ["target"])
+    assert written == ["target 83% #0", "target 12% #1 lost", "target #2"]
+    assert (drawn[49, 10:45] == rgb(track_color(0))).all() and (drawn[109, 25:45] == rgb(track_color(2))).all()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("box", [[-900, -900, 9000, 9000], [-1e9, 10, 1e9, 20], [-20, -20, -10, -10], [3, 3, 3, 3],
+                                 [-5, -5, 5, 5]])
+def test_boxes_of_targets_may_lie_anywhere(box, lost):
+    for size in ((5, 5), (60, 90)):
+        for draw in (draw_detections, visualize_detections):
+            assert draw(noise(size), targets([box], lost=[lost], size=size), ["target"]).shape == (*size, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling.backbone.swin import SwinTransformer
 from tiny_vis import vis_model
 from torch import nn
@@ -163,3 +164,38 @@ def test_detectors_have_no_tables_but_position_tables(name):
     with torch.device("meta"):
         model = build_model(load_config(CONFIGS / f"{name}.yaml", ["MODEL.DEVICE", "meta"]))
     assert not any(isinstance(module, nn.Embedding) for module in model.modules())
+
+
+def tracker_groups(name, *overrides):
+    """A tracker of configs/ without memory -> (model, {parameter name: (learning rate, weight decay)})."""
+    cfg = load_config(CONFIGS / f"{name}.yaml", ["MODEL.DEVICE", "meta", *overrides])
+    with torch.device("meta"):
+        model = build_model(cfg)
+    groups = build_optimizer(cfg, model).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    listed = [names[id(parameter)] for group in groups for parameter in group["params"]]
+    assert len(listed) == len(set(listed))  # each in one group
+    return model, {names[id(parameter)]: (group["lr"], group["weight_decay"])
+                   for group in groups for parameter in group["params"]}
+
+
+@pytest.mark.parametrize("name, backbone", [("stpn_got10k_cvt21", 1e-5), ("stpn_got10k_cvt21_1k", 1e-4),
+                                            ("baseline_got10k_cvt21", 1e-5), ("stpn_got10k_cvtw24", 1e-5)])
+def test_trackers_learn_at_the_full_rate_but_for_the_encoder_and_everything_decays(name, backbone):
+    """MixFormer lowers the rate of all names with "backbone" in them: the predictor must not be one."""
+    model, found = tracker_groups(name)
+    frozen = {key for key in dict(model.named_parameters()) if key.startswith("backbone.stage0.") and "w24" in name}
+    assert set(found) == set(dict(model.named_parameters())) - frozen
+    assert {key.split(".")[0] for key in found} == {"backbone", "box_head"} | (
+        {"prompt_predictor"} if name.startswith("stpn") else set())
+    for key, (rate, decay) in found.items():
+        assert (rate, decay) == (pytest.approx(backbone if key.startswith("backbone.") else 1e-4), 1e-4), key
+
+
+@pytest.mark.parametrize("arm", ["stpn", "baseline"])
+def test_the_second_stage_of_a_tracker_trains_the_score_head_alone(arm):
+    model, found = tracker_groups(f"{arm}_got10k_cvt21_score")
+    wanted = {key for key in dict(model.named_parameters()) if key.startswith("score_branch.")}
+    assert set(found) == wanted and set(found.values()) == {(1e-4, 1e-4)}
+    assert any(isinstance(part, FrozenBatchNorm2d) for part in model.box_head.modules())
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())

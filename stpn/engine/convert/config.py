@@ -16,14 +16,11 @@ _USUAL = {"MODEL.RPN.BBOX_REG_WEIGHTS": [1.0] * 4, "MODEL.ANCHOR_GENERATOR.OFFSE
           "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlignV2", "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 0}
 
 
-def check_config(weights, cfg, where, *, part):
+def check_config(wanted, cfg, where):
     """Raise InputError that names every key of cfg that the weights contradict, as overrides to add.
 
-    weights: {our name: tensor}. part: "backbone" looks at the encoder alone.
+    wanted: {config key: value} that the weights show.
     """
-    wanted = encoder_keys(weights, cfg)
-    if part == "model":
-        wanted |= detector_keys(weights, cfg)
     now = flatten_config(cfg)
     wrong = {key: value for key, value in wanted.items() if now[key] != value}
     if wrong:

@@ -21,6 +21,8 @@ KINDS = {
     "microsoft": "Microsoft's Swin, classifiers and detectors (layers.0.downsample), also detectron2's",
     "mmdet": "mmdetection 2 (stages.0.blocks.0.attn.w_msa)",
     "stpn": "the authors' STPN (mmdetection's names and prompt_predictor)",
+    "cvt": "Microsoft's CvT (stage0.blocks.0.attn.conv_proj_q)",
+    "mixformer": "MixFormer's trackers with CvT (the same and box_head)",
 }
 _TIMM = "timm:"
 
@@ -42,8 +44,8 @@ class Source:
 def read_source(name, kind="auto"):
     """name: a weight file, or "timm:" and a name of timm's, which timm downloads -> Source.
 
-    Nothing in a file is executed. Raises InputError: unreadable, no Swin in it, values not finite, or names that
-    are not those of the kind asked for.
+    Nothing in a file is executed. Raises InputError: unreadable, no Swin and no CvT in it, values not finite, or
+    names that are not those of the kind asked for.
     """
     if name.startswith(_TIMM):
         return _expect(_from_timm(name), kind)
@@ -61,11 +63,13 @@ def read_source(name, kind="auto"):
 
 
 def find_kind(names):
-    """Names of tensors -> a key of KINDS. Raises InputError if they are no Swin's."""
+    """Names of tensors -> a key of KINDS. Raises InputError if they are no Swin's and no CvT's."""
+    if any(re.search(r"\bstage\d\.blocks\.\d+\.attn\.conv_proj_q\.", name) for name in names):
+        return "mixformer" if any(re.search(r"\bbox_head\.", name) for name in names) else "cvt"
     if any(re.search(r"\bstages\.\d+\.blocks\.\d+\.attn\.w_msa\.", name) for name in names):
         return "stpn" if any(re.search(r"\bprompt_predictor\.", name) for name in names) else "mmdet"
     if not any(re.search(r"\blayers[._]\d+\.blocks\.\d+\.attn\.qkv\.", name) for name in names):
-        raise InputError(f"there is no Swin transformer in it, only names like {', '.join(list(names)[:3])}; "
+        raise InputError(f"there is no Swin transformer or CvT in it, only names like {', '.join(list(names)[:3])}; "
                          f"known: {'; '.join(KINDS.values())}")
     # timm merges patches at the start of a stage (never in the first), everybody else at the end.
     merges = {int(match[1]) for match in (re.search(r"\blayers[._](\d+)\.downsample\.", n) for n in names) if match}
