@@ -1,5 +1,6 @@
 """evaluate.py on a tracker's folder: the table, the files, the submission, and what is told of wrong results."""
 
+import functools
 import json
 import zipfile
 
@@ -13,8 +14,11 @@ from PIL import Image
 from track_sets import write_set
 
 from stpn.data.builtin import ensure_registered, register
+from stpn.data.datasets import load_got10k
+from stpn.data.toy_layout import write_toy
 from stpn.data.tracking_sets import TrackingEntry
 from stpn.errors import run_script
+from stpn.evaluation.tracker_names import tracker_names
 from stpn.evaluation.tracking_files import write_tracks
 from stpn.evaluation.tracking_metrics import Tracks
 
@@ -121,7 +125,8 @@ def hidden(tmp_path, monkeypatch):
     write_set(tmp_path / "sets/own/test", [1, 1], meta=False, absence=None, cover=None)
     for name in ("S1", "S2"):
         write_tracks(tmp_path / "Test", name, Tracks(np.ones((1, 1, 4)), np.ones((1, 1))))
-    register("tracks_cli_test", TrackingEntry("own", "test", ("own",), 2))
+    hidden = functools.partial(load_got10k, labelled=False)
+    register("tracks_cli_test", TrackingEntry("own/test", hidden, ("own",), "test", 2))
     yield "tracks_cli_test", tmp_path / "Test"
     DatasetCatalog.remove("tracks_cli_test")
     MetadataCatalog.remove("tracks_cli_test")
@@ -153,10 +158,86 @@ def test_the_archive_is_refused_for_boxes(evaluate, capsys):
     assert "--zip is for tracks, but toy_vid_val has boxes" in capsys.readouterr().err
 
 
-def test_the_check_of_data_sets_says_that_it_is_not_for_tracks(tiny):
-    from stpn.data.check.sets import open_set
-    from stpn.errors import InputError
 
-    with pytest.raises(InputError, match=f"{TINY} has tracks of single objects"):
-        open_set(TINY)
-    assert MetadataCatalog.get(TINY).has_labels
+def compared(tiny):
+    """-> folders of three trackers: Mine is the truth, others lie beside it."""
+    boxes = {record["name"]: record["boxes"] for record in DatasetCatalog.get(TINY)}
+    for folder, shift in (("Near", 1.0), ("Far", 9.0)):
+        for name, table in boxes.items():
+            times = np.random.default_rng(len(table) + int(shift)).uniform(0.1, 0.2, (1, len(table)))
+            write_tracks(tiny.parent / folder, name, Tracks((table + [shift, 0, 0, 0])[None], times))
+    return [tiny.parent / name for name in ("Far", "Mine", "Near")]
+
+
+def test_several_trackers_come_in_one_table_and_one_plot(tiny, evaluate, tmp_path, capsys):
+    folders = compared(tiny)
+    arguments = [word for folder in folders for word in ("--results", folder)]
+    assert evaluate("--dataset", TINY, *arguments, "--output", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    rows = [line.split("|")[1:3] for line in out.splitlines() if line.startswith("| ")][1:]
+    assert [name.strip() for name, _ in rows] == ["Mine", "Near", "Far"] and "copypaste" not in out
+    content = json.loads((tmp_path / "out/got10k_metrics.json").read_text())
+    assert list(content["trackers"]) == ["Far", "Mine", "Near"] and content["sequences"] == 2
+    for folder in folders:
+        assert evaluate("--dataset", TINY, "--results", folder, "--output", tmp_path / folder.name) == 0
+        alone = json.loads((tmp_path / folder.name / "got10k_metrics.json").read_text())
+        assert {key: alone[key] for key in ("overall", "seq_wise")} == content["trackers"][folder.name]
+        assert f"{100 * alone['overall']['ao']:.2f}" in {name.strip(): ao for name, ao in rows}[folder.name]
+    picture = np.asarray(Image.open(tmp_path / "out/got10k_success.png").convert("RGB")).astype(int)
+    alone = np.asarray(Image.open(tmp_path / "Mine/got10k_success.png").convert("RGB")).astype(int)
+    vivid = [len({tuple(color) for color in image[np.ptp(image, axis=2) > 120]}) for image in (picture, alone)]
+    assert vivid[0] > vivid[1]  # more curves, more colours
+
+
+def test_faults_of_one_of_several_trackers_end_the_run(tiny, evaluate, tmp_path, capsys):
+    far, mine, near = compared(tiny)
+    (near / "S1/S1_time.txt").unlink()
+    assert evaluate("--dataset", TINY, "--results", mine, "--results", near, "--output", tmp_path / "out") == 2
+    assert f"error: {near}: S1/S1_time.txt: is missing" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.png"))
+    assert evaluate("--dataset", TINY, "--results", mine, "--results", mine) == 2
+    assert "is given twice" in capsys.readouterr().err
+    assert evaluate("--dataset", TINY, "--results", mine, "--results", far, "--zip", tmp_path / "a.zip") == 2
+    assert "--results is given 2 times; expected once" in capsys.readouterr().err
+
+
+def test_several_results_are_refused_for_boxes(evaluate, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_toy(tmp_path / "toy_vid", split="val", videos=1, seed=0)
+    assert evaluate("--dataset", "toy_vid_val", "--results", "a.json", "--results", "b.json") == 2
+    assert "--results is given 2 times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("paths, names", [
+    (["a/TrkA", "b/TrkB.zip"], ["TrkA", "TrkB"]),
+    (["a/inference/set/tracks", "b/inference/set/tracks"], ["a", "b"]),
+    (["x/a/1/tracks", "x/b/2/tracks"], ["a/1", "b/2"]),
+    (["tracks", "b/tracks"], ["tracks", "b"]),
+    (["a/TrkA", "x/a/set/tracks", "x/b/set/tracks"], ["TrkA", "a", "b"]),
+])
+def test_trackers_are_called_what_their_paths_differ_in(tmp_path, monkeypatch, paths, names):
+    monkeypatch.chdir(tmp_path)
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch() if path.endswith(".zip") else (tmp_path / path).mkdir(exist_ok=True)
+    assert tracker_names(paths) == dict(zip(names, paths))
+
+
+def test_lasot_results_in_flat_files_are_evaluated(evaluate, tmp_path, monkeypatch, capsys):
+    """In LaSOT's layout: the frame that is out of view does not count."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    place = tmp_path / "lasot/dog/dog-1"
+    (place / "img").mkdir(parents=True)
+    (tmp_path / "lasot/testing_set.txt").write_text("dog-1\n")
+    for number in (1, 2, 3, 4):
+        Image.new("RGB", (64, 48)).save(place / f"img/{number:08d}.jpg")
+    (place / "groundtruth.txt").write_text("10,10,20,20\n" * 4)
+    (place / "full_occlusion.txt").write_text("0,0,0,0\n")
+    (place / "out_of_view.txt").write_text("0,0,1,0\n")
+    (tmp_path / "Mine").mkdir()
+    (tmp_path / "Mine/dog-1.txt").write_text("10,10,20,20\n10,10,20,20\n0,0,1,1\n40,10,20,20\n")
+    assert evaluate("--dataset", "lasot_test", "--results", tmp_path / "Mine", "--output", tmp_path / "out") == 0
+    overall = json.loads((tmp_path / "out/ope_metrics.json").read_text())["overall"]
+    assert overall["frames"] == 3 and overall["precision_20px"] == pytest.approx(2 / 3)
+    assert overall["success_auc"] == pytest.approx(2 / 3 * 20 / 21)
+    assert "copypaste: Task: ope" in capsys.readouterr().out

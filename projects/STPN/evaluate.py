@@ -7,6 +7,8 @@
                 --dataset ytvis_2019_val_sub
     evaluate.py --results results/GOT-10k/MyTracker --dataset got10k_val --output output/my_tracker
     evaluate.py --results results/GOT-10k/MyTracker --dataset got10k_test --zip my_tracker.zip
+    evaluate.py --results results/A --results results/B --results c.zip --dataset got10k_val --output output/plot
+    evaluate.py --results results/LaSOT/MyTracker --dataset lasot_test
 
 FILE is what train_net.py leaves in OUTPUT_DIR/inference/<data set>/ (the figures are those it printed, to the last
 bit), or the results of another program.
@@ -21,7 +23,10 @@ file is checked as a submission, and all that is wrong with it is listed.
 
 Tracks of single objects (GOT-10k): the folder of one tracker, or a zip archive of its content, with
 <sequence>/<sequence>_001.txt (lines x,y,w,h) and <sequence>_time.txt. All that is wrong with it is listed with file and
-line. AO, SR and speed are the GOT-10k toolkit's.
+line. AO, SR and speed are the GOT-10k toolkit's. Several trackers (--results for each) give one table and one plot.
+
+Tracks on LaSOT, OTB or TrackingNet: such a folder, or one with a file <sequence>.txt each (and <sequence>_time.txt if
+there are times). Success AUC, precision and normalised precision, means over sequences.
 
 Exit codes: 0 done, 2 bad input or usage.
 """
@@ -39,23 +44,25 @@ from detectron2.utils.logger import setup_logger
 from stpn.data.builtin import ensure_registered
 from stpn.engine.results import prepare_output
 from stpn.errors import InputError, run_script
-from stpn.evaluation import GOT10kEvaluator, ImageNetVIDEvaluator, YouTubeVISEvaluator
+from stpn.evaluation import GOT10kEvaluator, ImageNetVIDEvaluator, OPEEvaluator, YouTubeVISEvaluator
 from stpn.evaluation.results_file import CATEGORY_IDS
 from stpn.evaluation.vid_ap import CONVENTIONS
-from stpn.evaluation.vot import METRICS, PLOT
 
 # What an option of a group is for.
 GROUPS = {"category_ids": "boxes", "motion_convention": "boxes", "motion_table": "boxes",
           "allow_empty_videos": "masks", "zip": "tracks"}
+# evaluator_type of a tracking set -> its evaluator.
+TRACKS = {"got10k": GOT10kEvaluator, "ope": OPEEvaluator}
 
 
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", required=True, metavar="FILE", help="detections as a COCO results file, masks as "
-                        "a YouTube-VIS results file or submission, or a tracker's folder")
+    parser.add_argument("--results", required=True, metavar="FILE", action="append", help="detections as a COCO "
+                        "results file, masks as a YouTube-VIS results file or submission, or a tracker's folder; for "
+                        "trackers it can be given several times")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="the data set they were made for")
     parser.add_argument("--output", metavar="DIR", help="write vid_metrics.json (boxes), vis_metrics.json (masks), or "
-                        f"{METRICS} and {PLOT} (tracks) there")
+                        "the figures and the success plot (tracks) there")
     parser.add_argument("--overwrite", action="store_true", help="replace these files of an earlier run")
     boxes = parser.add_argument_group("boxes")
     boxes.add_argument("--category-ids", choices=CATEGORY_IDS,
@@ -79,22 +86,33 @@ def boxes(args):
     prepare(args, ["vid_metrics.json"])
     evaluator = ImageNetVIDEvaluator(args.dataset, output_folder=args.output, motion_table=args.motion_table,
                                      motion_convention=args.motion_convention or "mega")
-    return evaluator.evaluate_file(args.results, category_ids=args.category_ids)
+    return evaluator.evaluate_file(one(args.results), category_ids=args.category_ids)
 
 
 def masks(args):
     evaluator = YouTubeVISEvaluator(args.dataset, output_folder=args.output)
     prepare(args, ["vis_metrics.json"])
-    return evaluator.evaluate_file(args.results, allow_empty_videos=args.allow_empty_videos)
+    return evaluator.evaluate_file(one(args.results), allow_empty_videos=args.allow_empty_videos)
 
 
 def tracks(args):
-    evaluator = GOT10kEvaluator(args.dataset, output_folder=args.output)
-    prepare(args, [METRICS, PLOT])
+    kind = TRACKS[MetadataCatalog.get(args.dataset).evaluator_type]
+    evaluator = kind(args.dataset, output_folder=args.output)
+    prepare(args, [kind.metrics, kind.plot])
+    if len(args.results) > 1 and not args.zip:
+        return evaluator.compare_results(args.results)
+    results = one(args.results)
     if args.zip:
         folder, name = os.path.split(os.path.abspath(args.zip))
-        prepare_output(folder, [name], overwrite=args.overwrite, source=args.results)
-    return evaluator.evaluate_results(args.results, submission=args.zip)
+        prepare_output(folder, [name], overwrite=args.overwrite, source=results)
+    return evaluator.evaluate_results(results, submission=args.zip)
+
+
+def one(results):
+    if len(results) > 1:
+        raise InputError(f"--results is given {len(results)} times; expected once: several are for the figures of "
+                         "trackers alone")
+    return results[0]
 
 
 def prepare(args, names):
@@ -103,7 +121,8 @@ def prepare(args, names):
         raise InputError(f"the labels of {args.dataset} are hidden, so that there are no figures to write; leave "
                          "--output away to have the submission checked")
     if args.output:
-        prepare_output(args.output, names, overwrite=args.overwrite, source=args.results)
+        for results in args.results:
+            prepare_output(args.output, names, overwrite=args.overwrite, source=results)
 
 
 def refuse_other_options(args, own):
@@ -119,12 +138,14 @@ def main(argv=None):
     for name in ("detectron2", "stpn"):
         setup_logger(name=name)
     ensure_registered([args.dataset])
-    kinds = {"imagenet_vid": boxes, "ytvis": masks, "got10k": tracks}
+    kinds = {"imagenet_vid": boxes, "ytvis": masks, **dict.fromkeys(TRACKS, tracks)}
     kind = MetadataCatalog.get(args.dataset).get("evaluator_type")
     if kind not in kinds:
         raise InputError(f"{args.dataset} has evaluator_type {kind!r}; expected one of {', '.join(kinds)}")
     refuse_other_options(args, kinds[kind].__name__)
-    print_csv_format(kinds[kind](args))
+    figures = kinds[kind](args)
+    if len(args.results) == 1:  # several have their table
+        print_csv_format(figures)
 
 
 if __name__ == "__main__":

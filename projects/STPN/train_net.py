@@ -7,7 +7,8 @@
 
 detectron2's options; KEY VALUE pairs at the end override the configuration. --num-gpus 2 with
 MODEL.DEVICE cpu starts two processes that talk over gloo. --eval-only --resume evaluates the newest
-checkpoint in OUTPUT_DIR. Your own videos (datasets/README.md) need no code:
+checkpoint in OUTPUT_DIR. An evaluation of a tracker that was interrupted goes on at the sequence it
+stopped in: give the same command again. Your own videos (datasets/README.md) need no code:
 
     train_net.py --config-file configs/stpn_vid_swint.yaml MODEL.ROI_HEADS.NUM_CLASSES 3
         DATASETS.TRAIN "('my_set/train',)" DATASETS.TEST "('my_set/val',)"

@@ -3,10 +3,12 @@
 import logging
 import os
 import weakref
+from collections import OrderedDict
 
 import torch
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
 from detectron2.engine.hooks import EvalHook
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 
 from ..data.agreement import check_data_sets
@@ -15,6 +17,7 @@ from ..data.early_checks import check_early
 from ..errors import InputError
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
+from .fingerprint import evaluation_fingerprint
 from .guards import check_losses, seed_iteration
 from .model import build_model
 from .optimizer import build_optimizer
@@ -103,13 +106,30 @@ class Trainer(DefaultTrainer):
         return build_video_train_loader(cfg, start_iter=start_iter)
 
     @classmethod
-    def build_test_loader(cls, cfg, dataset_name):
-        return build_video_test_loader(cfg, dataset_name)
+    def build_test_loader(cls, cfg, dataset_name, *, done=frozenset()):
+        """done: ids of videos to leave out."""
+        return build_video_test_loader(cfg, dataset_name, done=done)
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return build_evaluator(cfg, dataset_name, folder)
+
+    @classmethod
+    def test(cls, cfg, model, evaluators=None):
+        """DefaultTrainer.test, but what an interrupted evaluation with the same model, configuration and data set has
+        written does not pass the model again, if the evaluator can take it up."""
+        results, given = OrderedDict(), [evaluators] if isinstance(evaluators, DatasetEvaluator) else evaluators
+        evaluators = given or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
+        for name, evaluator in zip(cfg.DATASETS.TEST, evaluators, strict=True):
+            done = frozenset()
+            if hasattr(evaluator, "resume"):
+                done = evaluator.resume(evaluation_fingerprint(cfg, model))
+            results[name] = inference_on_dataset(model, cls.build_test_loader(cfg, name, done=done), evaluator)
+            if comm.is_main_process():
+                logger.info("figures on %s:", name)
+                print_csv_format(results[name])
+        return next(iter(results.values())) if len(results) == 1 else results
 
 
 def _require_device_for_amp(cfg):

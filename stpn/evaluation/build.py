@@ -2,6 +2,7 @@
 
 from detectron2.data import MetadataCatalog
 
+from .ope import OPEEvaluator
 from .vis import YouTubeVISEvaluator
 from .vod import ImageNetVIDEvaluator
 from .vot import GOT10kEvaluator
@@ -21,7 +22,11 @@ def _got10k(cfg, dataset_name, output_folder):
     return GOT10kEvaluator(dataset_name, output_folder=output_folder)
 
 
-EVALUATORS = {"got10k": _got10k, "imagenet_vid": _imagenet_vid, "ytvis": _ytvis}
+def _ope(cfg, dataset_name, output_folder):
+    return OPEEvaluator(dataset_name, output_folder=output_folder)
+
+
+EVALUATORS = {"got10k": _got10k, "imagenet_vid": _imagenet_vid, "ope": _ope, "ytvis": _ytvis}
 
 
 def build_evaluator(cfg, dataset_name, output_folder):

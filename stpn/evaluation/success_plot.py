@@ -1,24 +1,34 @@
-"""The success plot of single-object tracking: the share of frames above each overlap."""
+"""The success plot of single-object tracking: the share of frames above each overlap, a curve a tracker."""
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..errors import atomic_path
-from .tracking_metrics import THRESHOLDS
+from .tracking_report import best_first
+
+_BESIDE = 5  # more trackers than this, and the legend would lie on the curves
+_STYLES = ("-", "--", ":", "-.")  # a colour comes again after ten trackers, then with another style
 
 
 def write_success_plot(path, scores, *, dataset):
-    """path: of a PNG; scores: {tracker: Score}, drawn best first; dataset: named in the title."""
+    """path: of a PNG; scores: {tracker: Score or OpeScore}, drawn best first; dataset: named in the title."""
     # No pyplot: it would keep the figure, and ask for a window where there is a screen.
-    figure = Figure(figsize=(6, 4.5), dpi=120, layout="constrained")
+    many = len(scores) > _BESIDE
+    figure = Figure(figsize=(9 if many else 6, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="overlap threshold", ylabel="success rate", xlim=(0, 1), ylim=(0, 1.02),
-                              title=f"Success plot, {dataset}")
-    for tracker, score in sorted(scores.items(), key=lambda item: -item[1].ao):
+                              title=f"Success plot, {dataset}".replace("$", r"\$"))
+    for number, (tracker, score) in enumerate(best_first(scores)):
+        name, value = score.headline
         # A name is no formula: $ and a leading _ mean something to the legend.
-        label = f"[AO {100 * score.ao:.1f}] {tracker}".replace("$", r"\$")
-        axes.plot(THRESHOLDS, score.curve, label=label, linewidth=2)
+        label = f"[{name} {value:.1f}] {tracker}".replace("$", r"\$")
+        axes.plot(np.linspace(0, 1, len(score.curve)), score.curve, label=label, linewidth=2,
+                  linestyle=_STYLES[number // 10 % len(_STYLES)])
     axes.grid(alpha=0.4)
-    axes.legend(loc="lower left")
+    if many:
+        figure.legend(loc="outside right upper", fontsize="small")
+    else:
+        axes.legend(loc="lower left")
     with atomic_path(path) as part:
         figure.savefig(part, format="png")

@@ -24,6 +24,14 @@ def write_tracks(folder, name, tracks):
             np.savetxt(part, table, fmt=form, delimiter=",")
 
 
+def write_confidences(folder, name, scores):
+    """Write the tracker's score of each frame, (T,) in 0..1 or NaN, to <folder>/<name>.txt. Beside the tracks, not
+    among them: the server takes no other files. With them other thresholds of "lost" can be tried without the model."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with atomic_path(Path(folder) / f"{name}.txt") as part:
+        np.savetxt(part, scores, fmt="%.6f")
+
+
 def written(tracks):
     """-> Tracks as they would be read again: rounded."""
     return type(tracks)(*(np.array([form % value for value in table.flat], dtype=np.float64).reshape(table.shape)

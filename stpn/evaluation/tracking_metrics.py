@@ -5,6 +5,7 @@ original frame. Frame 0 is given to the tracker and never counts. The overall fi
 alike, not means over sequences; AO is the mean overlap, which is not the area under the curve.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +33,49 @@ class Score(NamedTuple):
     curve: np.ndarray
     frames: int
 
+    @property
+    def headline(self):
+        """-> (name, percent) of the figure that the success plot shows and sorts by."""
+        return "AO", 100 * self.ao
+
+    def accuracy(self):
+        """-> {"AO", "SR0.5", "SR0.75": percent}: what does not depend on the machine."""
+        return {"AO": 100 * self.ao, "SR0.5": 100 * self.sr50, "SR0.75": 100 * self.sr75}
+
+    def percent(self):
+        """-> accuracy() and "fps", frames a second."""
+        return {**self.accuracy(), "fps": self.fps}
+
+    def plain(self):
+        """-> fractions as JSON takes them: None where undefined."""
+        numbers = {"ao": self.ao, "sr_0.50": self.sr50, "sr_0.75": self.sr75, "speed_fps": self.fps}
+        return {**{name: or_none(value) for name, value in numbers.items()}, "frames": self.frames,
+                "succ_curve": [or_none(value) for value in self.curve.tolist()]}
+
+
+def or_none(value):
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
+
 
 def tracking_scores(records, tracks):
     """records: dataset dicts (load_got10k); tracks: {sequence name: Tracks}, one for each.
     -> (Score of all, {sequence name: Score})."""
     overlaps = {record["name"]: _of_sequence(record, tracks[record["name"]].boxes) for record in records}
-    rates = {name: _rates(tracks[name].times) for name in overlaps}
+    rates = {name: frame_speeds(tracks[name].times) for name in overlaps}
     whole = _score(np.concatenate(list(overlaps.values())), np.concatenate(list(rates.values())))
     return whole, {name: _score(overlaps[name], rates[name]) for name in overlaps}
+
+
+def group_scores(records, tracks, groups):
+    """groups: {group: {sequence name: frame indices}}; a sequence that a group does not name has no frame in it.
+    -> {group: Score over the frames of the group that count, of all sequences alike}, without speed."""
+    scores, empty = {}, np.empty(0)
+    for group, chosen in groups.items():
+        parts = [_of_sequence(record, tracks[record["name"]].boxes, chosen.get(record["name"], ()))
+                 for record in records]
+        scores[group] = _score(np.concatenate([empty, *parts]), empty)
+    return scores
 
 
 def counted(record):
@@ -67,13 +103,16 @@ def _clipped(boxes, size):
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, size - corner)], axis=1)
 
 
-def _of_sequence(record, boxes):
-    """-> (N,) overlaps of the frames that count, one repetition after the other."""
+def _of_sequence(record, boxes, chosen=None):
+    """-> (N,) overlaps of the frames that count, one repetition after the other. chosen: indices to count among; None:
+    all."""
     frames, size = counted(record), (record["width"], record["height"])
+    if chosen is not None:
+        frames &= np.isin(np.arange(len(frames)), chosen)
     return np.concatenate([box_overlaps(run[frames], record["boxes"][frames], size) for run in boxes])
 
 
-def _rates(times):
+def frame_speeds(times):
     """-> frames a second of each frame measured; their mean is the toolkit's speed, not frames by seconds."""
     return 1 / times[times > 0]  # NaN is not
 

@@ -1,52 +1,87 @@
-"""The figures of single-object tracking as text and as a file."""
+"""The figures of single-object tracking as text and as a file, whichever metric they are of: a score has headline,
+percent(), accuracy(), plain() and frames (Score, OpeScore)."""
 
 import json
 import logging
-import math
 
 import numpy as np
 from tabulate import tabulate
 
 from ..errors import atomic_path
-from .tracking_metrics import box_overlaps
+from .tracking_metrics import box_overlaps, or_none
 
 logger = logging.getLogger(__name__)
 
-_HEAD = ("AO", "SR0.5", "SR0.75", "fps")
+
+def log_scores(whole, by_name, by_group, *, dataset, tracker, rule):
+    """rule: how it was counted, in words. The last line has all that is published of a tracker."""
+    rows = [(name, score.frames, *score.percent().values()) for name, score in by_name.items()]
+    rows += [(f"frames of {group}", score.frames, *score.accuracy().values()) for group, score in by_group.items()]
+    rows.append((f"all {len(by_name)} sequences", whole.frames, *whole.percent().values()))
+    head = ("sequence", "frames", *whole.percent())
+    logger.info(f"{tracker} on {dataset}, {rule}:\n" + tabulate(rows, headers=head, tablefmt="pipe", floatfmt=".2f"))
+    logger.info(f"{tracker} on {dataset}: {_in_a_line(whole)} ({len(by_name)} sequences, {whole.frames} frames that "
+                "count)")
 
 
-def in_percent(score):
-    """-> {"AO", "SR0.5", "SR0.75": percent, "fps": frames a second}."""
-    return dict(zip(_HEAD, (100 * score.ao, 100 * score.sr50, 100 * score.sr75, score.fps)))
+def log_comparison(figures, *, dataset, rule):
+    """figures: {tracker: {name: value}}, in the order of the rows."""
+    rows, head = [(tracker, *values.values()) for tracker, values in figures.items()], next(iter(figures.values()))
+    logger.info(f"{len(rows)} trackers on {dataset}, {rule}:\n"
+                + tabulate(rows, headers=("tracker", *head), tablefmt="pipe", floatfmt=".2f"))
 
 
-def log_scores(whole, by_name, *, dataset, tracker):
-    rows = [(name, score.frames, *in_percent(score).values()) for name, score in by_name.items()]
-    rows.append((f"all {len(rows)} sequences", whole.frames, *in_percent(whole).values()))
-    logger.info(f"{tracker} on {dataset}, as the GOT-10k toolkit counts (AO, SR in percent; fps: mean of the frames' "
-                "rates):\n" + tabulate(rows, headers=("sequence", "frames", *_HEAD), tablefmt="pipe", floatfmt=".2f"))
+def best_first(scores):
+    """{tracker: score} -> [(tracker, score)], those without a figure last."""
+    return sorted(scores.items(), key=lambda item: -np.nan_to_num(item[1].headline[1], nan=-1.0))
 
 
-def write_scores(path, whole, by_name, about):
-    """about: what the figures are of, written before them. Figures are fractions, as in the toolkit's report; JSON has
-    no NaN: one that is undefined is null."""
-    content = {**about, "overall": _plain(whole), "seq_wise": {name: _plain(score) for name, score in by_name.items()}}
+def frame_rates(times, measured=()):
+    """times: arrays of seconds a frame, NaN or 0 where not measured; measured: pairs (frames, seconds) from reading the
+    first frame of a sequence to having its last box. -> {"model_only", "end_to_end": frames / seconds, NaN where
+    nothing was measured}. Unlike the toolkit's fps these two may be compared: both are frames by seconds."""
+    model = np.concatenate([np.ravel(table) for table in times] or [np.empty(0)])
+    model = model[model > 0]  # NaN is not
+    frames, seconds = np.sum(measured, axis=0) if len(measured) else (0, 0)
+    return {"model_only": float(len(model) / model.sum()) if len(model) else float("nan"),
+            "end_to_end": float(frames / seconds) if seconds else float("nan")}
+
+
+def log_rates(rates, *, frames, dataset):
+    """frames: how many of them the end-to-end rate is of, 0 where it is not known."""
+    model = f"speed on {dataset}: model only {rates['model_only']:.1f} frames/s (the tracker's own time)"
+    if not frames:
+        logger.info(f"{model}; result files do not tell the speed end to end, with reading")
+        return
+    logger.info(f"{model}; end to end {rates['end_to_end']:.1f} frames/s (with reading and decoding, over the {frames} "
+                "frames tracked in this run, per process)")
+
+
+def write_scores(path, scored, about):
+    """scored: {tracker: (whole, by_name, by_group)}; about: what the figures are of, written before them. Figures are
+    fractions, as in the toolkit's report; JSON has no NaN: one that is undefined is null."""
+    trackers = {tracker: _plain(*scores) for tracker, scores in scored.items()}
+    content = {**about, **(next(iter(trackers.values())) if len(trackers) == 1 else {"trackers": trackers})}
     with atomic_path(path) as part:
         part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def without_nan(numbers):
+    return {name: or_none(value) for name, value in numbers.items()}
+
+
 def warn_of_oddities(records, tracks, *, where):
     """Warn of what results can be without being wrong, but seldom are."""
-    unseen = [record["name"] for record in records if record["cover"] is None]
-    if unseen:
-        logger.warning(f"{len(unseen)} sequences such as {unseen[0]} have no cover.label: all their frames count but "
-                       "those that absence.label takes out")
     if all((found.boxes == np.round(found.boxes)).all() for found in tracks.values()):
-        logger.warning(f"{where}: all boxes are whole numbers; cutting off their fractions lowers AO")
+        logger.warning(f"{where}: all boxes are whole numbers; cutting off their fractions lowers the figures")
     strange = [record["name"] for record in records if _start(record, tracks[record["name"]]) < 0.5]
     if strange:
         logger.warning(f"{where}: in {len(strange)} sequences such as {strange[0]} the first box is not the given one; "
                        "expected x,y,w,h in pixels of the original frame: are they corners, or of another sequence?")
+
+
+def _in_a_line(score):
+    return ", ".join(f"{name} {value:.2f}" for name, value in score.accuracy().items())
 
 
 def _start(record, tracks):
@@ -55,11 +90,11 @@ def _start(record, tracks):
     return box_overlaps(tracks.boxes[0, :1], record["boxes"][:1], size)[0]
 
 
-def _plain(score):
-    numbers = {"ao": score.ao, "sr_0.50": score.sr50, "sr_0.75": score.sr75, "speed_fps": score.fps}
-    curve = [_or_null(value) for value in score.curve.tolist()]
-    return {**{key: _or_null(value) for key, value in numbers.items()}, "frames": score.frames, "succ_curve": curve}
+def _plain(whole, by_name, by_group):
+    groups = {group: _without_speed(score.plain()) for group, score in by_group.items()}
+    return {"overall": whole.plain(), **({"groups": groups} if groups else {}),
+            "seq_wise": {name: score.plain() for name, score in by_name.items()}}
 
 
-def _or_null(value):
-    return None if math.isnan(value) else value
+def _without_speed(numbers):
+    return {name: value for name, value in numbers.items() if name != "speed_fps"}

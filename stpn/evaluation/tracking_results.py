@@ -5,6 +5,7 @@
 
 A submission is a zip archive with the sequence folders at its top. In both every fault is told with file and line:
 the evaluation server is silent about them, and the toolkit stops at the first, or takes other times.
+flat_results.py reads the form of other data sets with the parts of this file.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from ..errors import InputError
 from .tracking_metrics import Tracks
 from .ytvis_results import refuse
 
-__all__ = ["opened", "read_tracks"]
+__all__ = ["opened", "read_finished", "read_tracks"]
 
 _LARGEST = 1 << 26  # bytes of a file; a box takes 40
 _SHOWN = 5
@@ -63,9 +64,21 @@ def read_tracks(root, records, *, where):
         found, faults = _read_sequence(entries[name], name, record["video_length"])
         if found:
             tracks[name] = found
-            faults += _copied(found.times, name, owners)
+            faults += copied_times(found.times, f"{name}/{name}_time.txt", name, owners)
         problems += faults
     refuse(problems + _uneven(tracks), where=where)
+    return tracks
+
+
+def read_finished(root, records):
+    """root: folder that an evaluation was writing when it ended; records: dataset dicts -> {sequence name: Tracks} of
+    those that are whole, of one repetition."""
+    tracks = {}
+    for record in records:
+        if (root / record["name"]).is_dir():
+            found, _ = _read_sequence(root / record["name"], record["name"], record["video_length"])
+            if found and len(found.boxes) == 1:
+                tracks[record["name"]] = found
     return tracks
 
 
@@ -77,22 +90,23 @@ def _read_sequence(folder, name, length):
     problems = [f"{name}/{file}: does not belong here; take it out" for file in sorted(files.keys() - {*runs, times})]
     wanted = [f"{name}_{number:03d}.txt" for number in range(1, len(runs) + 1)]
     tables = []
-    for file, columns, check in [*((run, 4, _box_faults) for run in wanted), (times, len(runs), _time_faults)]:
-        table, faults = _read_table(files.get(file), f"{name}/{file}", (length, columns), check)
+    for file, columns, check in [*((run, 4, box_faults) for run in wanted), (times, len(runs), time_faults)]:
+        table, faults = read_table(files.get(file), f"{name}/{file}", (length, columns), check=check)
         tables.append(table)
         problems += faults
     return (None if problems else Tracks(np.stack(tables[:-1]), tables[-1].T)), problems
 
 
-def _read_table(file, where, shape, check):
-    """-> ((rows, columns) float64 or None, problems)."""
+def read_table(file, where, shape, *, check, commas_only=True):
+    """file: with read_bytes(), or None where there is none; shape: (rows, columns) expected; check: table -> faults.
+    -> ((rows, columns) float64 or None, problems)."""
     if file is None or file.is_dir():
         return None, [f"{where}: is missing; expected {shape[0]} lines"]
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return None, [f"{where}: is not text in UTF-8 (byte {error.start})"]
-    table, faults = parse_lines(text, columns=shape[1], commas_only=True)
+    table, faults = parse_lines(text, columns=shape[1], commas_only=commas_only)
     faults = faults if table is None else [*check(table), *_count_faults(len(table), shape[0])]
     return table, told(where, faults)
 
@@ -103,22 +117,23 @@ def _count_faults(rows, expected):
     return [(expected + 1, f"is beyond the last frame; expected {expected} lines of {rows}")] if rows > expected else []
 
 
-def _box_faults(boxes):
+def box_faults(boxes):
     return [(row + 1, "has a number that is not finite; expected x,y,w,h in pixels")
             for row in np.flatnonzero(~np.isfinite(boxes).all(1))]
 
 
-def _time_faults(times):
+def time_faults(times):
     """NaN and 0 stand for what was not measured, in the toolkit, too."""
     return [(row + 1, "has a time below 0 or without end; expected seconds")
             for row in np.flatnonzero(((times < 0) | np.isinf(times)).any(1))]
 
 
-def _copied(times, name, owners):
-    """Times measured twice never agree: those of another sequence were left over from it."""
+def copied_times(times, file, name, owners):
+    """Times measured twice never agree: those of another sequence were left over from it. owners: {times: name}, of
+    the sequences before this one. -> problems."""
     constant = len(np.unique(times)) < 2
     owner = name if constant else owners.setdefault(times.tobytes(), name)
-    return [] if owner == name else [f"{name}/{name}_time.txt:1: has the times of {owner}; measure them again"]
+    return [] if owner == name else [f"{file}:1: has the times of {owner}; measure them again"]
 
 
 def _uneven(tracks):

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from track_sets import load, random_boxes
 
-from stpn.evaluation.tracking_metrics import THRESHOLDS, Tracks, box_overlaps, counted, tracking_scores
+from stpn.evaluation.tracking_metrics import (
+    THRESHOLDS,
+    Tracks,
+    box_overlaps,
+    counted,
+    group_scores,
+    tracking_scores,
+)
 from stpn.evaluation.tracking_results import opened, read_tracks
 
 CASES = ["c1_plain", "c2_absent", "c10_prediction_equals_gt"]
@@ -134,3 +141,30 @@ def test_overlap_is_symmetric_and_in_range(pair):
     overlap = box_overlaps(a, b, (64, 48))
     assert overlap == box_overlaps(b, a, (64, 48)) and 0 <= overlap <= 1
     assert overlap == pytest.approx([plain_overlap(a[0], b[0], (64, 48))], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_are_pooled_over_their_frames_that_count(seed):
+    records, tracks = random_case(seed)
+    rng = np.random.default_rng(seed)
+    groups = {"some": {record["name"]: [t for t in range(len(record["absent"])) if rng.random() < 0.6]
+                       for record in records[:3]},
+              "first frames": {record["name"]: [0] for record in records}, "nothing": {}}
+    scores = group_scores(records, tracks, groups)
+    assert list(scores) == list(groups)
+    for group, chosen in groups.items():
+        overlaps = [plain_overlap(run[t], record["boxes"][t], (64, 48))
+                    for record in records for run in tracks[record["name"]].boxes for t in range(1, len(run))
+                    if t in chosen.get(record["name"], ())
+                    and (record["cover"][t] > 0 if record["cover"] is not None else not record["absent"][t])]
+        check(scores[group], overlaps, [])
+    assert scores["some"].frames and not scores["first frames"].frames + scores["nothing"].frames
+
+
+def test_groups_that_share_out_all_frames_make_up_the_whole():
+    records, tracks = random_case(1)
+    halves = {half: {record["name"]: range(start, len(record["absent"]), 2) for record in records}
+              for start, half in enumerate(("even", "odd"))}
+    scores, (whole, _) = group_scores(records, tracks, halves), tracking_scores(records, tracks)
+    assert sum(score.frames for score in scores.values()) == whole.frames
+    assert sum(score.ao * score.frames for score in scores.values()) / whole.frames == pytest.approx(whole.ao)
