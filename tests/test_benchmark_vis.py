@@ -98,7 +98,7 @@ def test_memory_is_that_of_a_process_of_its_own(script):
     benchmark = script("benchmark_vis")
     cfg = benchmark.configure(benchmark.parse_arguments([*TINY, *SETTINGS]))
     (held,) = script("benchmark_segment").measure_memory(cfg, counts=[2], size=(64, 64), threads=1).values()
-    assert 100 < held["before"] <= held["peak"] < script("benchmark_segment")._most_held() - 200
+    assert 100 < held["before"] <= held["peak"] < script("benchmark_segment").most_held() - 200
 
 
 def test_memory_ratio_leaves_the_results_out(script):

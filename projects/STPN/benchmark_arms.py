@@ -9,7 +9,6 @@ from benchmark_timing import Arm, Group
 from detectron2.modeling.backbone.swin import SwinTransformer
 from torch import nn
 
-from stpn.meta_arch import VideoObjectDetector
 from stpn.meta_arch.clip import normalise, pad_images
 from stpn.prompting import PromptedFrames, embed_support
 
@@ -63,13 +62,18 @@ def tensors(model, items):
     return [pad_images([image], model.backbone.size_divisibility).tensor for image in images]
 
 
+def rebuilt(model, own, changes):
+    """Another model of the same class around the same parts. own: names of the arguments that PromptedModel has not;
+    changes: {name: value} of arguments that differ."""
+    shared = ("backbone", "prompt_predictor", "sampler", "support_resize", "support_grad")
+    parts = {name: getattr(model, name) for name in (*shared, *own)}
+    pixels = {name: getattr(model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
+    return type(model)(**{**parts, **pixels, **changes}).to(model.device).eval()
+
+
 def variant(model, **changes):
     """Another detector around the same parts, with these arguments of VideoObjectDetector changed."""
-    parts = {name: getattr(model, name) for name in (
-        "backbone", "prompt_predictor", "neck", "proposal_generator", "roi_heads", "sampler",
-        "support_resize", "support_grad")}
-    pixels = {name: getattr(model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
-    return VideoObjectDetector(**{**parts, **pixels, **changes}).to(model.device).eval()
+    return rebuilt(model, ("neck", "proposal_generator", "roi_heads"), changes)
 
 
 def going_on(stream, count):

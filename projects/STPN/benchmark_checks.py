@@ -85,10 +85,11 @@ def endless_noise(size):
         yield rng.integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-def stream_memory(cfg, model, *, size, counts):
-    """-> {frames: MB held when that many frames of one endless stream are done}; counts ascending."""
+def stream_memory(cfg, model, *, size, counts, boxes=None):
+    """-> {frames: MB held when that many frames of one endless stream are done}; counts ascending. boxes: of the
+    targets, for a tracker."""
     found = {}
-    results = VideoPredictor(cfg, model=model).stream(endless_noise(size))
+    results = VideoPredictor(cfg, model=model).stream(endless_noise(size), boxes=boxes)
     for result in results:
         if result.index + 1 in counts:
             found[result.index + 1] = held_memory(model.device)

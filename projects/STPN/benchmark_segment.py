@@ -55,11 +55,11 @@ def segment_once(cfg, count, size, threads):
     torch.manual_seed(0)
     model = build_model(cfg).eval()
     model.segment(MovingPicture(2, size))
-    before, on_gpu = _most_held(), model.device.type == "cuda"
+    before, on_gpu = most_held(), model.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     results = model.segment(MovingPicture(count, size))
-    found = {"before": before, "peak": _most_held(), "results": len(json.dumps(results)) / MB}
+    found = {"before": before, "peak": most_held(), "results": len(json.dumps(results)) / MB}
     return {**found, "gpu": torch.cuda.max_memory_allocated() / MB} if on_gpu else found
 
 
@@ -75,7 +75,7 @@ def memory_text(found):
     return tabulate(lines, ["frames", *heads], disable_numparse=True) + "\n\n" + text
 
 
-def _most_held():
+def most_held():
     """MB that this process has held at most. Linux's own count of it: getrusage includes the parent's before exec."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -23,7 +23,7 @@ from unittest import mock
 
 import torch
 from benchmark import frame_size, machine, positive, publish
-from benchmark_arms import HALF, Frames, going_on, random_frames
+from benchmark_arms import HALF, Frames, going_on, random_frames, rebuilt
 from benchmark_segment import measure_memory, memory_text
 from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
@@ -75,11 +75,7 @@ def build(cfg):
 
 def variant(model, **changes):
     """Another segmenter around the same parts, with these arguments of VideoInstanceSegmenter changed."""
-    parts = {name: getattr(model, name) for name in (
-        "backbone", "prompt_predictor", "sem_seg_head", "criterion", "max_tracks", "window_size", "score_horizon",
-        "sampler", "support_resize", "support_grad")}
-    pixels = {name: getattr(model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
-    return VideoInstanceSegmenter(**{**parts, **pixels, **changes}).to(model.device).eval()
+    return rebuilt(model, ("sem_seg_head", "criterion", "max_tracks", "window_size", "score_horizon"), changes)
 
 
 def group(model, items):

@@ -10,7 +10,9 @@ from ..data.builtin import known_classes, register_all
 
 def class_names(cfg):
     """-> list of as many names as the model of cfg has classes: those of the first data set of DATASETS.TEST and
-    TRAIN that has so many, else "class 0", "class 1", ..."""
+    TRAIN that has so many, else "class 0", "class 1", ... A tracker's one class is "target"."""
+    if cfg.MODEL.META_ARCHITECTURE == "VideoObjectTracker":
+        return ["target"]
     register_all()
     _, count = class_count(cfg)
     for dataset in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):

@@ -7,6 +7,7 @@ five masks of 480x270, these 5 ms.
 from __future__ import annotations
 
 import colorsys
+import math
 from functools import lru_cache
 
 import cv2
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 _COLORS = colormap(rgb=True, maximum=1)
 _GOLDEN = (5 ** 0.5 - 1) / 2  # multiples of it stay apart on a circle, however many there are
 _BEHIND_TEXT = (0, 0, 0, 204)  # RGBA
+_LOST_ALPHA = 140  # of 255
 _TRIES = 8  # places further down, and as many further up, where a label may find room
 
 
@@ -33,24 +35,24 @@ def track_color(number):
 
 
 def draw_detections(image, instances, class_names):
-    """image: np.uint8 (H, W, 3) RGB. instances: pred_boxes in its pixels, scores, pred_classes, and for tracks
-    pred_masks (n, H, W) bool and pred_ids; then masks are drawn instead of boxes, in colours of their tracks.
-    -> a new picture of the same size and kind."""
-    boxes = instances.pred_boxes.tensor.numpy()
-    tracked = instances.has("pred_masks")
-    numbers = (instances.pred_ids if tracked else instances.pred_classes).tolist()
-    colors = [_bytes(track_color(n) if tracked else class_color(n)) for n in numbers]
+    """image: np.uint8 (H, W, 3) RGB. instances: pred_boxes in its pixels, scores, pred_classes; with pred_ids in the
+    colours of their tracks; with pred_masks (n, H, W) bool, masks are drawn instead of boxes; with pred_lost (n,) bool,
+    boxes of those are dim and dashed. -> a new picture of the same size and kind."""
+    boxes = boxes_near(image, instances)
+    masked, followed = instances.has("pred_masks"), instances.has("pred_ids")
+    colors = [_bytes(color) for color in colors_of(instances)]
+    lost = lost_of(instances)
     large_first = np.argsort(-instances.pred_boxes.area().numpy(), kind="stable")  # small ones stay visible
     picture = image.copy()
-    if tracked:
+    if masked:
         for i in large_first:
             _paint(picture, instances.pred_masks[i].numpy(), boxes[i], colors[i])
     canvas = _Canvas(picture)
-    if not tracked:
+    if not masked:
         for i in large_first:
-            canvas.box(boxes[i], colors[i])
+            canvas.box(boxes[i], colors[i], lost=lost[i])
     for i, label in enumerate(labels_of(instances, class_names)):
-        canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=tracked)  # a mask should be seen whole
+        canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=followed)  # a mask or a target should be seen whole
     return canvas.picture()
 
 
@@ -61,13 +63,31 @@ def draw_note(image, text):
     return canvas.picture()
 
 
+def boxes_near(image, instances):
+    """-> np.float32 (n, 4) XYXY. Edges that nobody sees are moved to at most the picture's size outside of it."""
+    size = np.float32(image.shape[1::-1] * 2)
+    return np.clip(instances.pred_boxes.tensor.numpy(), -size, 2 * size)
+
+
+def colors_of(instances):
+    """-> RGB in 0..1 of each: its track's or, without pred_ids, its class's."""
+    if instances.has("pred_ids"):
+        return [track_color(number) for number in instances.pred_ids.tolist()]
+    return [class_color(c) for c in instances.pred_classes.tolist()]
+
+
+def lost_of(instances):
+    """-> list of bool: has a tracker lost it?"""
+    return instances.pred_lost.tolist() if instances.has("pred_lost") else [False] * len(instances)
+
+
 def labels_of(instances, class_names):
-    """-> what is written at each detection: class and score, and the number of a track."""
-    labels = [f"{class_names[c]} {score:.0%}" for c, score in
-              zip(instances.pred_classes.tolist(), instances.scores.tolist())]
-    if not instances.has("pred_masks"):
-        return labels
-    return [f"{label} #{number}" for label, number in zip(labels, instances.pred_ids.tolist(), strict=True)]
+    """-> what is written at each detection: class and score (if it is known), the number of a track, "lost"."""
+    labels = [class_names[c] if math.isnan(score) else f"{class_names[c]} {score:.0%}" for c, score in
+              zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)]
+    if instances.has("pred_ids"):
+        labels = [f"{label} #{number}" for label, number in zip(labels, instances.pred_ids.tolist(), strict=True)]
+    return [f"{label} lost" if lost else label for label, lost in zip(labels, lost_of(instances), strict=True)]
 
 
 def _paint(picture, mask, box, color):
@@ -89,10 +109,21 @@ class _Canvas:
         self._unit = max(11, round(np.sqrt(image.shape[0] * image.shape[1]) / 70))  # pixels, height of text
         self._written = []  # rectangles of the labels
 
-    def box(self, box, color):
-        """box: XYXY in pixels."""
+    def box(self, box, color, *, lost=False):
+        """box: XYXY in pixels. lost: dashed and half transparent."""
         x0, y0, x1, y1 = box.tolist()
-        self._draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=max(2, self._unit // 7))
+        corners, width = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), max(2, self._unit // 7)
+        if lost:
+            self._dashed(corners, color, width)
+        else:
+            self._draw.rectangle(corners, outline=color, width=width)
+
+    def _dashed(self, corners, color, width):
+        outline = Image.new("L", self._image.size)
+        ImageDraw.Draw(outline).rectangle(corners, outline=_LOST_ALPHA, width=width)
+        y, x = np.ogrid[:outline.height, :outline.width]
+        dashes = ((x + y) // (3 * width) % 2).astype(np.uint8)  # slanting stripes: dashes on every edge
+        self._image.paste(color, mask=Image.fromarray(np.array(outline) * dashes))
 
     def write(self, text, corner, color, *, above=False):
         """corner: (x, y) of the text's upper left, or above it, moved so that the text is inside the picture and, if

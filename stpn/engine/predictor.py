@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import torch
@@ -14,6 +15,7 @@ from .checkpoint import load_weights
 from .class_names import class_names
 from .model import build_model
 from .readable_frames import FrameResult, ReadableFrames
+from .start_boxes import check_boxes, check_given, is_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ class VideoPredictor:
     cfg: config of the model; it is not changed.
     weights: checkpoint instead of cfg.MODEL.WEIGHTS.
     policy: which support frames are taken ("grid", "causal", "spread", "sliding"); by default "causal" for a
-        camera and the model's own (INPUT.SUPPORT.TEST_POLICY) for everything else.
+        camera and the model's own (INPUT.SUPPORT.TEST_POLICY) for everything else. A tracker has "causal" alone.
     model: a built model instead of one made from cfg.
 
     A predictor keeps nothing of the videos it has seen, so any number of streams may run side by side.
@@ -36,22 +38,29 @@ class VideoPredictor:
         self.model = _build(self.cfg, weights) if model is None else model
         self.class_names = class_names(self.cfg)
         self._tracks = hasattr(self.model, "segment")  # follows objects, and judges them over the whole video
-        self._policy = policy
+        self._follows = is_tracker(self.model)  # follows targets whose boxes it is given
+        self._fields = ("pred_ids", "pred_masks") if self._tracks else ("pred_ids", "pred_lost") * self._follows
+        self._policy = self._checked_policy(policy)
         self._prepare = prepare(self.cfg)
 
-    def stream(self, source):
+    def stream(self, source, *, boxes=None):
         """Iterator of FrameResult over source (a VideoSource, or what open_source takes), in order.
+
+        boxes: of a tracker's targets, [[x, y, w, h], ...] in pixels of the first frame that can be read (frames before
+        it have empty results), or a function that makes them from its image, np.uint8 (H, W, 3) RGB. InputError for
+        a tracker without boxes and for boxes that it cannot begin with; other models take none.
 
         Memory does not grow with the length of the video: the frames that the policy reads ahead and the
         embeddings of the support frames in reach are kept. The iterator may be dropped at any point.
         When the source fails in mid-video, all frames before are yielded first and the error is raised then.
         """
+        check_given(boxes, self.model)
         opened = open_source(source)
         sampler = self.sampler(opened)  # a policy that does not fit is told before the first frame
-        return self._walk(opened, sampler, owned=opened is not source)
+        return self._walk(opened, sampler, boxes, owned=opened is not source)
 
-    def __call__(self, source):
-        """-> list of the Instances of every frame; of a segmenter one result for the video:
+    def __call__(self, source, *, boxes=None):
+        """-> list of the Instances of every frame (boxes: as in stream); of a segmenter one result for the video:
 
         {"image_size": (H, W), "pred_scores": n numbers, falling, "pred_labels": n class numbers, "pred_ids": n track
         numbers, "pred_masks": n lists with a COCO RLE {"size", "counts": str} for each frame, None where the track is
@@ -60,7 +69,8 @@ class VideoPredictor:
         A video without a frame is an empty list; of a segmenter, for which it has no size, InputError.
         """
         if not self._tracks:
-            return [result.predictions for result in self.stream(source)]
+            return [result.predictions for result in self.stream(source, boxes=boxes)]
+        check_given(boxes, self.model)
         opened = open_source(source)
         return self._segment(opened, self.sampler(opened), owned=opened is not source)
 
@@ -68,6 +78,8 @@ class VideoPredictor:
         """SupportSampler used for this source, None for the baseline. Raises InputError if it cannot work."""
         if not self.model.support_samplers():
             return None
+        if self._follows:
+            return self.model.sampler
         policy = self._policy or ("causal" if source.kind == "camera" else self.model.sampler.policy)
         if policy == "spread" and (source.length is None or not source.replayable):
             raise InputError("policy 'spread' needs the whole video before the first frame, and "
@@ -75,15 +87,15 @@ class VideoPredictor:
                              "(which answer some frames late)")
         return self.model.sampler.with_policy(policy)
 
-    def _walk(self, source, sampler, *, owned):
-        delay = sum(used.look_ahead or 0 for used in self.model.support_samplers(sampler))
-        if delay and source.kind == "camera":
-            logger.info("policy %s looks ahead: results come %d frames (%.1f s) after their frame",
-                        sampler.policy, delay, delay / source.fps)
-        frames = ReadableFrames(source, self._prepare, tracked=self._tracks)
-        # A window of frames would hold back those of a camera until it is full.
-        at_once = {"window": 1} if self._tracks and source.kind == "camera" else {}
-        results = self.model.stream(frames, sampler, **at_once)
+    def _checked_policy(self, policy):
+        if self._follows and policy not in (None, "causal"):
+            raise InputError(f"the support policy is {policy}, but a tracker knows where its target was in past frames "
+                             "alone; choose causal, or leave the policy out")
+        return policy
+
+    def _walk(self, source, sampler, boxes, *, owned):
+        frames = ReadableFrames(source, self._prepare, fields=self._fields)
+        results = self._follow(frames, boxes) if self._follows else self._find(frames, sampler, source)
         like = None
         try:
             for _, item, found in results:
@@ -100,8 +112,26 @@ class VideoPredictor:
         if frames.failure is not None:
             raise frames.failure
 
+    def _find(self, frames, sampler, source):
+        """-> what the model's stream yields."""
+        delay = sum(used.look_ahead or 0 for used in self.model.support_samplers(sampler))
+        if delay and source.kind == "camera":
+            logger.info("policy %s looks ahead: results come %d frames (%.1f s) after their frame",
+                        sampler.policy, delay, delay / source.fps)
+        # A window of frames would hold back those of a camera until it is full.
+        at_once = {"window": 1} if self._tracks and source.kind == "camera" else {}
+        return self.model.stream(frames, sampler, **at_once)
+
+    def _follow(self, frames, boxes):
+        """What a tracker's stream yields, its targets those of the first frame that reaches it."""
+        passing = iter(frames)
+        first = next(passing, None)
+        if first is not None:
+            starts = check_boxes(boxes, first["frame"])
+            yield from self.model.stream(itertools.chain([first], passing), starts)
+
     def _segment(self, source, sampler, *, owned):
-        frames = ReadableFrames(source, self._prepare, tracked=True)
+        frames = ReadableFrames(source, self._prepare, fields=self._fields)
         try:
             found = self.model.segment(frames, sampler)
         except Exception:

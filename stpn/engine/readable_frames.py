@@ -15,7 +15,8 @@ class FrameResult:
     """index from 0; time in seconds; image: the original frame, np.uint8 (H, W, 3) RGB.
     predictions: detectron2 Instances on the CPU in pixels of image (pred_boxes XYXY, scores, pred_classes). Those of
         a segmenter also have pred_masks (n, H, W) bool and pred_ids, the track's number in the whole video; a score
-        is the track's by the last frames.
+        is the track's by the last frames. Those of a tracker have a box for every target, with pred_ids, the target's
+        number, and pred_lost (n,) bool: its score is too low; scores are NaN without a score head.
     error: why the frame could not be read; then image is black and predictions are empty."""
 
     index: int
@@ -33,15 +34,15 @@ class ReadableFrames:
     before it are still processed. read: frames that the model was given; gaps: places of the unreadable ones.
     """
 
-    def __init__(self, source, prepare, *, tracked):
-        """prepare: Frame -> the model's dict. tracked: results hold masks and track numbers."""
+    def __init__(self, source, prepare, *, fields=()):
+        """prepare: Frame -> the model's dict. fields: what results hold beside boxes, scores and classes."""
         self.length = source.length
         self.failure = None
         self.read = 0
         self.gaps = []
         self._source = source
         self._prepare = prepare
-        self._tracked = tracked
+        self._fields = fields
         self._skipped = deque()
         self._passing = None
 
@@ -61,7 +62,7 @@ class ReadableFrames:
         shape = (16, 16, 3) if like is None else like.shape
         while self._skipped and self._skipped[0].index < before:
             frame = self._skipped.popleft()
-            nothing = _nothing(shape[:2], tracked=self._tracked)
+            nothing = _nothing(shape[:2], self._fields)
             yield FrameResult(frame.index, frame.time, np.zeros(shape, np.uint8), nothing, frame.error)
 
     def with_gaps(self, masks):
@@ -87,8 +88,10 @@ class ReadableFrames:
                 frames.close()
 
 
-def _nothing(size, *, tracked):
+def _nothing(size, fields):
     """Instances of an empty frame of size (H, W)."""
     numbers = torch.zeros(0, dtype=torch.int64)
-    more = {"pred_masks": torch.zeros(0, *size, dtype=torch.bool), "pred_ids": numbers} if tracked else {}
-    return Instances(size, pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0), pred_classes=numbers, **more)
+    empty = {"pred_masks": torch.zeros(0, *size, dtype=torch.bool), "pred_ids": numbers,
+             "pred_lost": torch.zeros(0, dtype=torch.bool)}
+    return Instances(size, pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0), pred_classes=numbers,
+                     **{name: empty[name] for name in fields})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 
 from ..data.datasets.mask_rle import encode
@@ -34,18 +35,22 @@ def prepare_output(folder, names, *, overwrite=False, source=None):
 
 
 def frame_record(result, class_names, *, policy):
-    """One frame as plain data: boxes are XYXY in pixels of the original frame, time is in seconds. Tracks have their
-    numbers ("track_ids") and masks ("segmentations", COCO RLE with counts as text), too."""
+    """One frame as plain data: boxes are XYXY in pixels of the original frame, time is in seconds, a score that is not
+    known (NaN) is None. Tracks have their numbers ("track_ids"), too, and what else is known of them: masks
+    ("segmentations", COCO RLE with counts as text), whether a tracker has lost its target ("lost")."""
     found = result.predictions
     record = {
         "index": result.index, "time": round(result.time, 6), "policy": policy,
         "boxes": [[round(v, 2) for v in box] for box in found.pred_boxes.tensor.tolist()],
-        "scores": [round(score, 5) for score in found.scores.tolist()],
+        "scores": [None if math.isnan(score) else round(score, 5) for score in found.scores.tolist()],
         "labels": [class_names[c] for c in found.pred_classes.tolist()],
     }
+    if found.has("pred_ids"):
+        record["track_ids"] = found.pred_ids.tolist()
     if found.has("pred_masks"):
-        masks = [encode(mask) for mask in found.pred_masks.numpy()]
-        record.update(track_ids=found.pred_ids.tolist(), segmentations=masks)
+        record["segmentations"] = [encode(mask) for mask in found.pred_masks.numpy()]
+    if found.has("pred_lost"):
+        record["lost"] = found.pred_lost.tolist()
     return record if result.error is None else {**record, "error": result.error}
 
 
