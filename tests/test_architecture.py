@@ -15,6 +15,8 @@ ALLOWED = {
     "data": {"prompting.sampling", "prompting", "errors", "config", "crops"},
     "evaluation": {"data", "errors"},
     "engine": {"data", "evaluation", "meta_arch", "prompting", "errors", "config", "crops"},
+    "explain": {"encoders", "prompting", "errors"},
+    "study": {"engine", "prompting", "errors"},
     "errors": set(),
     "crops": {"errors"},
     "config": set(),
