@@ -44,8 +44,8 @@ def check_box(box, height, width):
     if not (w > 0 and h > 0):
         raise InputError(f"the box is {said} (x,y,w,h); expected a width and a height above 0")
     if not (x < width and y < height and x + w > 0 and y + h > 0):
-        raise InputError(f"the box is {said} (x,y,w,h), outside the frame of {width}x{height} pixels; expected one that "
-                         "shows some of it")
+        raise InputError(f"the box is {said} (x,y,w,h), outside the frame of {width}x{height} pixels; expected one "
+                         "that shows some of it")
     return numbers
 
 

@@ -24,7 +24,7 @@ def script(monkeypatch):
 
 @pytest.fixture
 def timing(script):
-    return script("benchmark_timing")
+    return script("stpn.study.timing")
 
 
 class Stopwatch:

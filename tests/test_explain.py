@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from load_script import load_script
 
 from stpn.data.source import open_source
 from stpn.data.toy import render_video
@@ -14,7 +15,6 @@ from stpn.engine.predictor import VideoPredictor
 from stpn.engine.readable_frames import ReadableFrames
 from stpn.errors import InputError
 from stpn.explain import explained_frames
-from tests.load_script import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 

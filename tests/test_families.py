@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
-from detectron2.engine import defaults
 from detectron2.utils.events import EventStorage
+from tiny_toy import TINY, toy_sets
 
 from stpn.data.build import build_mapper
 from stpn.data.builtin import ensure_registered
-from stpn.data.toy_layout import write_toy
 from stpn.engine.config_file import load_config
 from stpn.engine.model import build_model
 from stpn.engine.optimizer import build_optimizer
@@ -23,34 +22,19 @@ from stpn.evaluation import ImageNetVIDEvaluator
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "toy"
 FAMILIES = ("baseline", "stpn", "stpn_deep", "stpn_mixer", "selsa", "stpn_selsa")
-# 0.1M parameters on 48 x 48 pixels: an iteration takes 0.1 s.
-TINY = (
-    "MODEL.WEIGHTS", "", "MODEL.SWIN.EMBED_DIM", 8, "MODEL.SWIN.DEPTHS", [1, 1, 2, 1],
-    "MODEL.SWIN.NUM_HEADS", [1, 1, 1, 1], "MODEL.SWIN.WINDOW_SIZE", 3, "MODEL.STPN.PREDICTOR.NUM_HEADS", 2,
-    "MODEL.FPN.OUT_CHANNELS", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ANCHOR_GENERATOR.SIZES", [[20], [30]],
-    "INPUT.MIN_SIZE_TRAIN", [48], "INPUT.MIN_SIZE_TEST", 48, "SOLVER.IMS_PER_BATCH", 2, "SOLVER.WARMUP_ITERS", 0,
-    "SOLVER.MAX_ITER", 3,
-)  # fmt: skip
+SHORT = (*(part for pair in TINY.items() for part in pair), "SOLVER.MAX_ITER", 3)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def toy(tmp_path_factory):
     """toy_vid_train with two videos of 32 frames, toy_vid_val with one."""
-    root = tmp_path_factory.mktemp("datasets")
-    write_toy(root / "toy_vid", split="train", videos=2, seed=5)
-    write_toy(root / "toy_vid", split="val", videos=1, seed=5)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        patch.setattr(defaults, "collect_env_info", lambda: "(skipped: it takes a second)")
+    with toy_sets(tmp_path_factory.mktemp("datasets"), train=2, val=1) as root:
         ensure_registered(["toy_vid_train", "toy_vid_val"])
         yield root
-    torch.set_num_threads(threads)
 
 
 def config(family, *overrides):
-    return load_config(str(CONFIGS / f"{family}.yaml"), [*TINY, *overrides])
+    return load_config(str(CONFIGS / f"{family}.yaml"), [*SHORT, *overrides])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -18,12 +18,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import defaults
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from own_logging import own_logging
+from tiny_toy import toy_sets
 
-from stpn.data.toy_layout import write_toy
 from stpn.engine import trainer as trainer_module
 from stpn.engine.checkpoint import read_checkpoint
 from stpn.engine.trainer import Trainer
@@ -148,16 +147,8 @@ def run_jobs(jobs):
 @pytest.fixture(scope="module", autouse=True)
 def toy(tmp_path_factory):
     """The data sets toy_vid_train (4 videos) and toy_vid_val (3); one thread, so that sums have one order."""
-    root = tmp_path_factory.mktemp("datasets")
-    write_toy(root / "toy_vid", split="train", videos=4, seed=5)
-    write_toy(root / "toy_vid", split="val", videos=3, seed=5)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        patch.setattr(defaults, "collect_env_info", lambda: "(skipped: it takes a second)")
+    with toy_sets(tmp_path_factory.mktemp("datasets"), train=4, val=3) as root:
         yield root
-    torch.set_num_threads(threads)
 
 
 def run(folder, *arguments, options=STPN):

@@ -5,7 +5,7 @@
     benchmark.py --memory
 
 Both run in one process on the same weights and frames, in turns (A B B A), with A against itself as a control
-(benchmark_timing.py). B/A above 1 means that B is faster. Rows, each against our own un-prompted path and
+(stpn/study/timing.py). B/A above 1 means that B is faster. Rows, each against our own un-prompted path and
 against detectron2's Swin with the same weights:
 
   backbone   prompts given, shallow and deep; and with its support passes and predictor on the grid
@@ -28,12 +28,12 @@ from pathlib import Path
 import torch
 from benchmark_arms import StockSwin, backbone_groups, detector_groups, random_frames, tensors
 from benchmark_checks import check_all, stream_memory
-from benchmark_timing import CLOCKS, interleave, make_timer, rows, table, warm_up
 from detectron2.modeling import build_model
 
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.engine.config_file import PROJECT, load_config
 from stpn.errors import InputError, atomic_path, run_script
+from stpn.study.timing import CLOCKS, interleave, make_timer, rows, table, warm_up
 
 DEFAULTS = ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.05")
 VIDEO_LENGTH = 317  # mean of ImageNet VID val: 176126 frames in 555 videos

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import cycle, islice
 
 import torch
-from benchmark_timing import Arm, Group
 from detectron2.modeling.backbone.swin import SwinTransformer
 from torch import nn
 
 from stpn.meta_arch.clip import normalise, pad_images
 from stpn.prompting import PromptedFrames, embed_support
+from stpn.study.timing import Arm, Group
 
 HALF = 0.5  # INPUT.SUPPORT.RESIZE of the rows with half-resolution supports
 

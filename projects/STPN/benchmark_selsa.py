@@ -4,7 +4,7 @@
     benchmark_selsa.py --threads 1 --clock cpu --size 224x384 --output selsa.json
 
 One frame of a video whose support frames are known, random weights, a control of A against itself
-(benchmark_timing.py). A keeps keys and values. B computes them for every frame again:
+(stpn/study/timing.py). A keeps keys and values. B computes them for every frame again:
 
   head       the box head alone, from pooled proposals
   detector   from the support frames' feature maps (their proposals, pooling, box head), which is what published
@@ -21,7 +21,6 @@ import sys
 import torch
 from benchmark import frame_size, machine, positive, publish
 from benchmark_arms import random_frames, whole_video
-from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.engine.config_file import PROJECT, load_config
@@ -29,6 +28,7 @@ from stpn.engine.model import build_model
 from stpn.errors import InputError, run_script
 from stpn.heads import join_support
 from stpn.meta_arch import SelsaDetector
+from stpn.study.timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
 
 def parse_arguments(argv=None):

@@ -6,7 +6,7 @@
     benchmark_track.py --memory --small
 
 Speed: all arms track the same target in the same frames with the same weights, in turns, with A against itself as a
-control (benchmark_timing.py); B/A above 1 means that B is faster. All is in it from the decoded frame to the box: the
+control (stpn/study/timing.py); B/A above 1 means that B is faster. All is in it from the decoded frame to the box: the
 search region cut out, both heads, new templates every UPDATE_INTERVAL frames, a support pass every STRIDE frames. A
 measurement holds whole rounds of both; it begins when all supports and templates are there.
 
@@ -30,7 +30,6 @@ import torch
 from benchmark import frame_size, machine, positive, publish
 from benchmark_checks import stream_memory
 from benchmark_segment import most_held
-from benchmark_timing import CLOCKS, interleave, make_timer, rows, table, warm_up
 from benchmark_track_arms import COMPARISONS, KeepingBox, candidates, check, group, noise_frames, target, variant
 
 import stpn  # noqa: F401  registers encoders and tasks
@@ -38,6 +37,7 @@ from stpn.engine.config_file import PROJECT, load_config
 from stpn.engine.model import build_model
 from stpn.errors import InputError, run_script
 from stpn.meta_arch import VideoObjectTracker
+from stpn.study.timing import CLOCKS, interleave, make_timer, rows, table, warm_up
 
 PARTS = ("backbone", "box_head", "score_branch", "prompt_predictor")
 

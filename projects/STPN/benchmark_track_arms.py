@@ -7,12 +7,12 @@ from unittest import mock
 import numpy as np
 import torch
 from benchmark_arms import HALF, Frames, going_on, rebuilt
-from benchmark_timing import Arm, Group
 
 from stpn.data.video import Frame
 from stpn.meta_arch import tracker_memory
 from stpn.meta_arch.tracker_memory import SOURCES
 from stpn.prompting import PastSampler
+from stpn.study.timing import Arm, Group
 
 COMPARISONS = ("resize", "supports", "source", "anchor")
 

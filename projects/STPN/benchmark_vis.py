@@ -5,7 +5,7 @@
     benchmark_vis.py --memory --small
 
 Speed: both stream the same frames with the same weights, in turns, with A against itself as a control
-(benchmark_timing.py); B/A above 1 means that B is faster. All is in it from the prepared frame to the masks in its
+(stpn/study/timing.py); B/A above 1 means that B is faster. All is in it from the prepared frame to the masks in its
 own size: prompts on the grid, with one support pass for every STRIDE frames, at full and at half resolution.
 
 Memory: model.segment on videos of both --memory-frames, each in a process of its own: the most that the process held
@@ -25,13 +25,13 @@ import torch
 from benchmark import frame_size, machine, positive, publish
 from benchmark_arms import HALF, Frames, going_on, random_frames, rebuilt
 from benchmark_segment import measure_memory, memory_text
-from benchmark_timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
 import stpn  # noqa: F401  registers encoders and tasks
 from stpn.engine.config_file import PROJECT, load_config
 from stpn.engine.model import build_model
 from stpn.errors import InputError, run_script
 from stpn.meta_arch import VideoInstanceSegmenter
+from stpn.study.timing import CLOCKS, Arm, Group, interleave, make_timer, rows, table, warm_up
 
 PARTS = ("backbone", "prompt_predictor", "sem_seg_head.pixel_decoder", "sem_seg_head.predictor")
 

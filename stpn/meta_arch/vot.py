@@ -95,8 +95,8 @@ class VideoObjectTracker(PromptedModel):
             tokens = template_tokens(templates)
             return self.logged_prompts(tokens if self.support_grad else tokens.detach())
         clips = self.clips([x["support_images"] for x in batched_inputs])
-        support = embed_support(self.backbone, clips, grad=self.support_grad, templates=templates.repeat(clips.shape[1]))
-        return self.logged_prompts(support)
+        templates = templates.repeat(clips.shape[1])
+        return self.logged_prompts(embed_support(self.backbone, clips, grad=self.support_grad, templates=templates))
 
     def tracker(self):
         """-> Tracker of one target; any number may run side by side."""

@@ -1,14 +1,14 @@
-"""VideoObjectTracker and its Tracker: the recorded MixFormer, a slow plain tracker, and what causal prompting promises."""
+"""VideoObjectTracker and its Tracker: the recorded MixFormer, a slow plain tracker, what causal prompting promises."""
 
 import numpy as np
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from tiny_vot import frames_of, moving_square, sample, vot_config, vot_model
 
 from stpn.crops import box_in_image, clip_box, crop_square
 from stpn.errors import InputError
 from stpn.prompting import PastSampler
-from tests.tiny_vot import frames_of, moving_square, sample, vot_config, vot_model
 
 
 def losses_of(model, batch):
@@ -178,7 +178,7 @@ def test_a_second_target_does_not_change_the_first():
     model, (images, boxes) = vot_model(), moving_square(6)
     other = [40.0, 5.0, 15.0, 25.0]
     both = list(model.stream(frames_of(images), [boxes[0], other]))
-    for t, item, found in both:
+    for t, _, found in both:
         assert found.image_size == images[t].shape[:2] and found.pred_ids.tolist() == [0, 1]
     for i, box in enumerate((boxes[0], other)):
         alone = run(model, images, box)

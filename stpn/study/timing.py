@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from stpn.errors import InputError
+from ..errors import InputError
 
 CONTROL = "A again"
 TOLERANCE = 0.02  # A against A further from 1 than this: nothing can be judged

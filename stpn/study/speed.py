@@ -1,0 +1,74 @@
+"""How fast a study's rows are, each in turn with the baseline on the same videos."""
+
+import itertools
+import json
+from pathlib import Path
+
+import torch
+
+from ..engine.trainer import Trainer
+from ..errors import InputError, atomic_path
+from .job import Job
+from .timing import Arm, Group, interleave, make_timer, summary, warm_up
+
+SPEEDS = "speed.json"
+_VIDEOS = 1  # of the test set, in each measurement
+_PAIRS = 10
+
+
+def measure_speeds(study, output, *, pairs=_PAIRS):
+    """Write SPEEDS into output: {row: summary of timing.py, "control": that of the baseline against itself}.
+
+    Weights do not count, so nothing needs to be trained. Rows that are evaluated with a control are left out. One
+    thread and processor time on the CPU, events on a GPU. InputError without a baseline."""
+    if study.baseline is None:
+        raise InputError(f"{study.name}: no row is the baseline, so that there is nothing to compare speeds with")
+    base = _arm(study, study.baseline, output)
+    found, threads = {}, torch.get_num_threads()
+    try:
+        for row in study.rows:
+            if not row.baseline and not row.control:
+                found[row.name] = _compare(base, _arm(study, row, output), pairs)
+    finally:
+        torch.set_num_threads(threads)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    with atomic_path(Path(output) / SPEEDS) as part:
+        part.write_text(json.dumps(found, indent=1))
+
+
+def read_speeds(output):
+    """-> {row: speed relative to the baseline}; empty where nothing has been measured."""
+    path = Path(output) / SPEEDS
+    return {row: found["ratio"] for row, found in json.loads(path.read_text()).items()} if path.is_file() else {}
+
+
+def _compare(base, arm, pairs):
+    device = arm.device
+    timer = make_timer("wall" if device.startswith("cuda") else "cpu", device, 1)
+    torch.set_num_threads(1)
+    group = Group("model", base.arm, (arm.arm,))
+    warm_up(group, 1)
+    times = interleave(group, pairs=pairs, timer=timer)
+    control = summary(next(value for name, value in times.items() if name != arm.arm.name))
+    return {**summary(times[arm.arm.name]), "control": control["ratio"]}
+
+
+class _RowArm:
+    """A row's model on the first videos of its test set."""
+
+    def __init__(self, cfg, name):
+        (dataset,) = cfg.DATASETS.TEST
+        self.device = cfg.MODEL.DEVICE
+        self._model = Trainer.build_model(cfg).eval()
+        self._videos = list(itertools.islice(Trainer.build_test_loader(cfg, dataset), _VIDEOS))
+        frames = sum(video["frames"].length for batch in self._videos for video in batch)
+        self.arm = Arm(name, ((self._run, 1 / frames),))
+
+    @torch.no_grad()
+    def _run(self):
+        for batch in self._videos:
+            self._model(batch)
+
+
+def _arm(study, row, output):
+    return _RowArm(Job(study, row, study.seeds[0], output).config(), row.name)
