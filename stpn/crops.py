@@ -14,9 +14,24 @@ from .errors import InputError
 def crop_square(image, box, *, factor, size):
     """The square around box whose side is factor times the box's mean side, resized.
 
-    image: uint8 (H, W, 3); outside of it the crop is black. -> (uint8 (size, size, 3), scale = size / side,
-    bool (size, size) that is true outside the image). InputError for a box without area.
+    image: uint8 (H, W, 3); outside of it the crop is black. -> (uint8 (size, size, 3), scale = size / side).
+    InputError for a box without area.
     """
+    padding, inside = _square(image.shape, box, factor)
+    crop = np.pad(image[inside], (*padding, (0, 0)))
+    return cv2.resize(crop, (size, size)), size / crop.shape[0]
+
+
+def outside_square(shape, box, *, factor, size):
+    """shape: (H, W, ...) of an image -> bool (size, size) that is true where crop_square's crop shows none of it."""
+    padding, inside = _square(shape, box, factor)
+    room = [part.stop - part.start for part in inside]
+    outside = np.pad(np.zeros(room, np.float32), padding, constant_values=1)
+    return cv2.resize(outside, (size, size)).astype(bool)
+
+
+def _square(shape, box, factor):
+    """-> ((top, bottom), (left, right)) pixels of the square outside the image, slices of the image within it."""
     x, y, w, h = (float(v) for v in box)
     if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
         raise InputError(f"cannot look around the box x {x:g}, y {y:g}, w {w:g}, h {h:g}; expected finite numbers and "
@@ -25,17 +40,29 @@ def crop_square(image, box, *, factor, size):
     if side < 1:
         raise InputError(f"the box of {w:g}x{h:g} pixels is too small to look around; expected at least one pixel")
     x1, y1 = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-    (top, bottom), (left, right) = (_padding(start, side, length) for start, length in zip((y1, x1), image.shape))
-    inside = image[y1 + top:y1 + side - bottom, x1 + left:x1 + side - right]
-    padding = ((top, side - top - inside.shape[0]), (left, side - left - inside.shape[1]))
-    crop = np.pad(inside, (*padding, (0, 0)))
-    outside = np.pad(np.zeros(inside.shape[:2], np.float32), padding, constant_values=1)
-    crop, outside = (cv2.resize(part, (size, size)) for part in (crop, outside))
-    return crop, size / side, outside.astype(bool)
+    padding, inside = [], []
+    for start, length in zip((y1, x1), shape, strict=False):
+        before, after = _padding(start, side, length)
+        first = min(max(0, start + before), length)
+        last = max(first, min(start + side - after, length))
+        padding.append((before, side - before - (last - first)))
+        inside.append(slice(first, last))
+    return tuple(padding), tuple(inside)
+
+
+_LARGEST = 3  # a box may be so much larger than its frame: the memory of what is cropped grows with it
+
+
+def check_image(image):
+    """InputError unless it is np.uint8 (H, W, 3)."""
+    shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and shape[2:] == (3,)):
+        raise InputError(f"the image is {kind} of shape {tuple(shape)}; expected uint8 (H, W, 3), RGB")
 
 
 def check_box(box, height, width):
-    """-> box as four floats x, y, w, h. InputError unless it is finite, has an area and shows some of the image."""
+    """-> box as four floats x, y, w, h. InputError unless it is finite, has an area, shows some of the image and is not
+    many times as large."""
     numbers = [float(v) for v in box]
     said = ", ".join(f"{v:g}" for v in numbers)
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
@@ -46,6 +73,9 @@ def check_box(box, height, width):
     if not (x < width and y < height and x + w > 0 and y + h > 0):
         raise InputError(f"the box is {said} (x,y,w,h), outside the frame of {width}x{height} pixels; expected one "
                          "that shows some of it")
+    if w > _LARGEST * width or h > _LARGEST * height:
+        raise InputError(f"the box is {w:g}x{h:g} pixels, the frame {width}x{height}; expected at most {_LARGEST} "
+                         "times its width and height")
     return numbers
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stpn.crops import box_in_crop, box_in_image, clip_box, crop_square
+from stpn.crops import box_in_crop, box_in_image, check_box, check_image, clip_box, crop_square, outside_square
 from stpn.errors import InputError
 
 
@@ -19,7 +19,8 @@ def test_crops_equal_the_recorded_ones_at_borders_too(recorded):
     case = recorded("crops.pt")
     image = case["image"].numpy()
     for one in case["sample_target"]:
-        crop, scale, outside = crop_square(image, one["box"], factor=one["factor"], size=one["out"])
+        crop, scale = crop_square(image, one["box"], factor=one["factor"], size=one["out"])
+        outside = outside_square(image.shape, one["box"], factor=one["factor"], size=one["out"])
         assert scale == one["resize_factor"]
         assert int(crop.astype(np.int64).sum()) == one["crop_sum"] and int(outside.sum()) == one["att_sum"]
 
@@ -37,7 +38,8 @@ def test_clipped_boxes_equal_the_recorded_ones(recorded):
 
 def test_crop_in_the_middle_is_the_image_itself():
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    crop, scale, outside = crop_square(image, (30, 20, 10, 10), factor=2.0, size=20)
+    crop, scale = crop_square(image, (30, 20, 10, 10), factor=2.0, size=20)
+    outside = outside_square(image.shape, (30, 20, 10, 10), factor=2.0, size=20)
     assert scale == 1 and not outside.any()
     assert np.array_equal(crop, image[15:35, 25:45])
 
@@ -62,7 +64,8 @@ def test_a_box_goes_into_a_crop_and_back(x, y, w, h, around_w, around_h):
 @given(number, number, st.floats(0.6, 300), st.floats(0.6, 300))
 def test_any_box_can_be_looked_around(x, y, w, h):
     image = np.full((40, 50, 3), 7, np.uint8)
-    crop, scale, outside = crop_square(image, (x, y, w, h), factor=2.0, size=32)
+    crop, scale = crop_square(image, (x, y, w, h), factor=2.0, size=32)
+    outside = outside_square(image.shape, (x, y, w, h), factor=2.0, size=32)
     assert crop.shape == (32, 32, 3) and outside.shape == (32, 32) and scale > 0
     assert (crop[~outside] > 0).all() or outside.any()
 
@@ -71,3 +74,18 @@ def test_any_box_can_be_looked_around(x, y, w, h):
 def test_a_box_without_area_is_refused(box):
     with pytest.raises(InputError, match="expected finite numbers"):
         crop_square(np.zeros((9, 9, 3), np.uint8), box, factor=2.0, size=16)
+
+
+@pytest.mark.parametrize("image, said", [
+    (np.zeros((9, 9), np.uint8), "uint8 of shape \\(9, 9\\)"), (np.zeros((9, 9, 4), np.uint8), "9, 9, 4"),
+    (np.zeros((9, 9, 3), np.float32), "float32"), (np.zeros((0, 9, 3), np.uint8), "0, 9, 3"), ([[1]], "list"),
+    (None, "None")])
+def test_what_is_no_picture_is_refused(image, said):
+    with pytest.raises(InputError, match=said):
+        check_image(image)
+
+
+def test_a_box_many_times_as_large_as_its_frame_is_refused():
+    assert check_box([-60, -40, 150, 110], 40, 50) == [-60.0, -40.0, 150.0, 110.0]
+    with pytest.raises(InputError, match="at most 3 times"):
+        check_box([-5e4, -5e4, 1e5, 1e5], 40, 50)

@@ -109,7 +109,7 @@ def summary(totals, samplers, paths):
     """The last line of the output."""
     rate = totals.frames / totals.seconds if totals.seconds else 0.0
     unreadable = f" ({totals.unreadable} unreadable)" if totals.unreadable else ""
-    support = "policy none (baseline)"
+    support = "no support frames"
     if samplers:
         distinct = " + ".join(str(distinct_supports(sampler, totals.frames)) for sampler in samplers)
         support = f"policy {samplers[0].policy} ({distinct} distinct support frames)"

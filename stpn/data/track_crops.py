@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..crops import box_in_crop, crop_square
+from ..crops import box_in_crop, crop_square, outside_square
 
 _CELL = 16  # pixels of a crop that become one cell of the network's map
 
@@ -69,9 +69,9 @@ def jittered(box, view, rng):
 def look(image, box, around, view):
     """-> (np.uint8 (size, size, 3) around `around`, box within it, clipped to it; or None, None where the network would
     see the frame's outside alone)."""
-    crop, scale, outside = crop_square(image, around, factor=view.factor, size=view.size)
-    if outside[::_CELL, ::_CELL].all():
+    if outside_square(image.shape, around, factor=view.factor, size=view.size)[::_CELL, ::_CELL].all():
         return None, None
+    crop, scale = crop_square(image, around, factor=view.factor, size=view.size)
     x, y, w, h = box_in_crop(box, around, scale=scale, size=view.size)
     return crop, np.clip([x, y, x + w, y + h], 0, 1)
 

@@ -43,7 +43,9 @@ class ConvProjection(nn.Module):
         maps = self.bn(self.conv(maps))
         patches = maps.flatten(2).transpose(1, 2).unflatten(0, (-1, n)).flatten(1, 2)
         prompts = x[:, T:]
-        if self.prompt_projection == "constant" and prompts.shape[1]:
+        if not prompts.shape[1]:
+            return patches
+        if self.prompt_projection == "constant":
             constant = prompts * self.conv.weight.sum((1, 2, 3))
             prompts = self.bn(constant.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
         return torch.cat([patches, prompts], 1)

@@ -12,7 +12,6 @@ from ..errors import InputError
 
 _TITLE = "Draw a box around the target, then press Enter"
 _LARGEST = (1600, 900)  # pixels (W, H) of the window; larger frames are shown smaller
-_TIMES = 3  # a box may be so much larger than the frame
 
 
 class BoxError(InputError):
@@ -94,10 +93,7 @@ def _display():
 
 def _checked(box, height, width, *, where=""):
     try:
-        x, y, w, h = check_box(box, height, width)
+        numbers = check_box(box, height, width)
     except InputError as error:
         raise BoxError(f"{error}{where}") from None
-    if w > _TIMES * width or h > _TIMES * height:  # what is cropped grows with it
-        raise BoxError(f"the box is {w:g}x{h:g} pixels, the frame {width}x{height}{where}; expected at most {_TIMES} "
-                       "times its width and height")
-    return [x, y, w, h]
+    return numbers

@@ -1,4 +1,7 @@
-"""What the tasks share: an encoder with its prompt predictor, and how clips and videos are prompted."""
+"""What the tasks share: an encoder with its prompt predictor, and how clips and videos are prompted.
+
+PromptedModel is the base of all; PromptedStream of those that walk a video frame by frame, each with its supports.
+"""
 
 import torch
 from torch import nn
@@ -13,7 +16,7 @@ class PromptedModel(nn.Module):
         prompts = self.training_prompts(batched_inputs)     # stage 1
         features = self.backbone(images, prompts=prompts)   # stage 2
 
-    and for a video walks self.prompted(frames). Without a prompt_predictor prompts are None: the plain baseline.
+    Without a prompt_predictor prompts are None: the plain baseline.
     """
 
     def __init__(self, *, backbone, prompt_predictor, sampler, support_resize, support_grad, pixel_mean, pixel_std):
@@ -29,14 +32,14 @@ class PromptedModel(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
     @staticmethod
-    def prompting_config(cfg, backbone):
-        """-> the arguments of __init__, for a task's from_config."""
+    def prompting_config(cfg, backbone, *, sampler=SupportSampler):
+        """-> the arguments of __init__, for a task's from_config. sampler: the class of its sampler."""
         support = cfg.INPUT.SUPPORT
         if support.RESIZE <= 0:
             raise ValueError(f"INPUT.SUPPORT.RESIZE is {support.RESIZE}; expected a factor above 0")
         return {
             "backbone": backbone, "prompt_predictor": build_prompt_predictor(cfg, backbone),
-            "sampler": SupportSampler.from_config(support),
+            "sampler": sampler.from_config(support),
             "support_resize": support.RESIZE, "support_grad": cfg.MODEL.STPN.SUPPORT_GRAD,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN, "pixel_std": cfg.MODEL.PIXEL_STD,
         }
@@ -44,11 +47,6 @@ class PromptedModel(nn.Module):
     @property
     def device(self):
         return self.pixel_mean.device
-
-    def support_samplers(self, sampler=None):
-        """SupportSamplers that a stream with this sampler (None: the model's own) uses, in their order of reading
-        ahead; () where no frame but the current one counts."""
-        return () if self.prompt_predictor is None else (sampler or self.sampler,)
 
     def training_prompts(self, batched_inputs):
         """-> prompts of each sample, None for the baseline."""
@@ -63,12 +61,6 @@ class PromptedModel(nn.Module):
         log_prompts(prompts)
         return prompts
 
-    def prompted(self, frames, sampler=None):
-        """-> PromptedFrames: pairs (item, prompts) of one video. frames: as in support_stream; its items are dicts
-        {"image": (3, h, w) uint8, ...}. sampler: SupportSampler instead of the model's own, for this video only."""
-        sampler = None if self.prompt_predictor is None else sampler or self.sampler
-        return PromptedFrames(frames, sampler, self._embed_frame, self._predict_prompts)
-
     def images(self, images):
         """List of (3, H, W) -> normalised and padded ImageList on the model's device."""
         return pad_images(self._normalised(images), self.backbone.size_divisibility)
@@ -79,6 +71,21 @@ class PromptedModel(nn.Module):
 
     def _normalised(self, images):
         return [normalise(x.to(self.device), self.pixel_mean, self.pixel_std) for x in images]
+
+
+class PromptedStream(PromptedModel):
+    """Adds the walk over a video, self.prompted(frames)."""
+
+    def support_samplers(self, sampler=None):
+        """SupportSamplers that a stream with this sampler (None: the model's own) uses, in their order of reading
+        ahead; () where no frame but the current one counts."""
+        return () if self.prompt_predictor is None else (sampler or self.sampler,)
+
+    def prompted(self, frames, sampler=None):
+        """-> PromptedFrames: pairs (item, prompts) of one video. frames: as in support_stream; its items are dicts
+        {"image": (3, h, w) uint8, ...}. sampler: SupportSampler instead of the model's own, for this video only."""
+        sampler = None if self.prompt_predictor is None else sampler or self.sampler
+        return PromptedFrames(frames, sampler, self._embed_frame, self._predict_prompts)
 
     @torch.no_grad()
     def _embed_frame(self, item):

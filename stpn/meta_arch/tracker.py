@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..crops import box_in_image, check_box, clip_box, crop_square
+from ..crops import box_in_image, check_box, check_image, clip_box, crop_square
 from .tracker_memory import OnlineTemplates, SupportMemory
 
 
@@ -55,9 +55,10 @@ class Tracker:
 
     def initialize(self, image, box):
         """box: x, y, w, h of the target in this frame, pixels -> Track of it as given, score 1 (None without a score
-        head). InputError for a box that is not finite, has no area or shows nothing of the frame."""
-        self._t, self._size = 0, image.shape[:2]
-        self._box = check_box(box, *self._size)
+        head). InputError as check_image and check_box; what was tracked before goes on then."""
+        check_image(image)
+        box = check_box(box, *image.shape[:2])
+        self._t, self._size, self._box = 0, image.shape[:2], box
         self._templates = OnlineTemplates(self._model, image, self._box)
         self._memory = SupportMemory(self._model)
         if self._memory.wants(0):
@@ -69,6 +70,7 @@ class Tracker:
         """-> Track in this frame, the next of the video. FloatingPointError if the box is not finite."""
         if self._box is None:
             raise RuntimeError("track() was called before initialize(image, box); say first what is to be tracked")
+        check_image(image)
         model, templates = self._model, self._templates.encoded
         self._t += 1
         self._fit(image.shape[:2])
@@ -87,7 +89,7 @@ class Tracker:
     def _search_region(self, image):
         """-> (1, 3, S, S) normalised crop around the last box, and its scale."""
         settings = self._settings
-        crop, scale, _ = crop_square(image, self._box, factor=settings.search_factor, size=settings.search_size)
+        crop, scale = crop_square(image, self._box, factor=settings.search_factor, size=settings.search_size)
         return self._model.images([torch.from_numpy(crop).permute(2, 0, 1)]).tensor, scale
 
     def _placed(self, corners, scale):

@@ -55,7 +55,7 @@ class OnlineTemplates:
 
     def _crop(self, image, box):
         settings = self._settings
-        crop, _, _ = crop_square(image, box, factor=settings.template_factor, size=settings.template_size)
+        crop, _ = crop_square(image, box, factor=settings.template_factor, size=settings.template_size)
         return torch.from_numpy(crop).permute(2, 0, 1)
 
 

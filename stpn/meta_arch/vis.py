@@ -11,11 +11,11 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.structures import BitMasks, Instances
 
 from ..heads import MaskStore, TrackMemory, build_criterion, build_mask2former_head, encode_mask, resize_masks
-from .prompted import PromptedModel
+from .prompted import PromptedStream
 
 
 @META_ARCH_REGISTRY.register()
-class VideoInstanceSegmenter(PromptedModel):
+class VideoInstanceSegmenter(PromptedStream):
     """STPN with Mask2Former's head; without a prompt_predictor it is the plain baseline, MinVIS.
 
     Training: a list of dicts (stpn.data.instance_mapper): "image" (3, H, W), "support_images" (K, 3, H', W'),

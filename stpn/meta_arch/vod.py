@@ -6,11 +6,11 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_propos
 from detectron2.modeling.postprocessing import detector_postprocess
 
 from ..heads import SelsaBoxHead, SelsaROIHeads, build_feature_pyramid
-from .prompted import PromptedModel
+from .prompted import PromptedStream
 
 
 @META_ARCH_REGISTRY.register()
-class VideoObjectDetector(PromptedModel):
+class VideoObjectDetector(PromptedStream):
     """STPN with Faster R-CNN; without a prompt_predictor it is the plain per-frame baseline.
 
     Training: a list of dicts (stpn.data.mapper): "image" (3, H, W), "support_images" (K, 3, H', W'),

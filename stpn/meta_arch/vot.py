@@ -1,7 +1,8 @@
 """Single-object tracking: prompted CvT with mixed attention, MixFormer's corner head and score head.
 
 The authors of STPN published figures of a tracker and no code; which frames support it and where prompts enter CvT is
-our reading (SupportSampler's past half; encoders/cvt.py).
+our reading (PastSampler; encoders/cvt.py). A difference to MixFormer: stochastic depth is drawn for templates and search
+regions apart, as they pass the encoder one after the other, where the published training draws it for both together.
 """
 
 import math
@@ -16,7 +17,7 @@ from detectron2.structures import Boxes, Instances
 
 from ..encoders import PromptedCvT
 from ..heads import CornerHead, ScoreHead, ciou_loss
-from ..prompting import PastSampler, embed_support
+from ..prompting import PastSampler, embed_support, evaluating
 from .prompted import PromptedModel
 from .tracker import Tracker, TrackerSettings
 from .tracker_memory import SOURCES, template_tokens
@@ -64,8 +65,8 @@ class VideoObjectTracker(PromptedModel):
         return {
             **heads, "stage": node.STAGE, "settings": TrackerSettings.from_config(cfg),
             "loss_weights": {"ciou": node.CIOU_WEIGHT, "l1": node.L1_WEIGHT, "score": node.SCORE_WEIGHT},
-            "support_source": cfg.INPUT.SUPPORT.SOURCE, **cls.prompting_config(cfg, backbone),
-            "sampler": PastSampler.from_config(cfg.INPUT.SUPPORT) if cfg.MODEL.STPN.ENABLED else None,
+            "support_source": cfg.INPUT.SUPPORT.SOURCE,
+            **cls.prompting_config(cfg, backbone, sampler=PastSampler),
         }
 
     def train(self, mode=True):
@@ -82,21 +83,28 @@ class VideoObjectTracker(PromptedModel):
         if not self.training:
             return [self.follow(sequence["frames"], sequence["box"]) for sequence in batched_inputs]
         images = self.images([x["image"] for x in batched_inputs]).tensor
-        templates = self.backbone.embed_templates(self.clips([x["templates"] for x in batched_inputs]))
-        prompts = self.training_prompts(batched_inputs, templates)  # stage 1
+        crops = self.clips([x["templates"] for x in batched_inputs])
+        templates = self.backbone.embed_templates(crops)
+        prompts = self.training_prompts(batched_inputs, crops)  # stage 1
         features = self.backbone(images, prompts=prompts, templates=templates)  # stage 2
         return self._losses(features[self.backbone.embed_feature], templates, batched_inputs)
 
-    def training_prompts(self, batched_inputs, templates):
-        """-> prompts of each sample, None for the baseline."""
+    def training_prompts(self, batched_inputs, crops):
+        """crops: (B, n, 3, s, s) templates, normalised -> prompts of each sample, None for the baseline."""
         if self.prompt_predictor is None:
             return None
+        # Once more and without stochastic depth: what predicts the prompts is a measurement, as in testing.
+        with evaluating(self.backbone), torch.set_grad_enabled(self.support_grad):
+            templates = self.backbone.embed_templates(crops)
         if self.support_source == "templates":
-            tokens = template_tokens(templates)
-            return self.logged_prompts(tokens if self.support_grad else tokens.detach())
+            return self.logged_prompts(template_tokens(templates))
         clips = self.clips([x["support_images"] for x in batched_inputs])
         templates = templates.repeat(clips.shape[1])
         return self.logged_prompts(embed_support(self.backbone, clips, grad=self.support_grad, templates=templates))
+
+    def support_samplers(self, sampler=None):
+        """The model's PastSampler, () where no frame is a support: the baseline, and prompts from templates."""
+        return () if self.prompt_predictor is None or self.support_source == "templates" else (self.sampler,)
 
     def tracker(self):
         """-> Tracker of one target; any number may run side by side."""
@@ -115,9 +123,9 @@ class VideoObjectTracker(PromptedModel):
         tracker alone, "scores": (T,) 0..1, NaN without a score head}; memory: the results."""
         tracker, rows = self.tracker(), []
         for t, item in enumerate(frames):
-            image, start = item["frame"].image, time.perf_counter()
+            image, start = item["frame"].image, self._clock()
             found = tracker.track(image) if t else tracker.initialize(image, box)
-            rows.append((*found.box, time.perf_counter() - start, _number(found.score)))
+            rows.append((*found.box, self._clock() - start, _number(found.score)))
         table = np.array(rows, np.float64).reshape(-1, 6)
         return {"boxes": table[:, :4], "times": table[:, 4], "scores": table[:, 5]}
 
@@ -135,6 +143,12 @@ class VideoObjectTracker(PromptedModel):
             tracks = [tracker.track(image) if t else tracker.initialize(image, box)
                       for tracker, box in zip(trackers, boxes, strict=True)]
             yield t, item, _instances(tracks, image.shape[:2], self.settings.lost_score)
+
+    def _clock(self):
+        """Seconds, when all that was begun is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def _losses(self, search, templates, batched_inputs):
         targets = torch.stack([x["box"] for x in batched_inputs]).to(search)
@@ -170,5 +184,17 @@ def _check(cfg):
                          "MODEL.MIXFORMER.SCORE_HEAD True")
     if cfg.INPUT.SUPPORT.SOURCE not in SOURCES:
         raise ValueError(f"INPUT.SUPPORT.SOURCE is {cfg.INPUT.SUPPORT.SOURCE!r}; expected one of {', '.join(SOURCES)}")
+    _check_resize(cfg.INPUT.SUPPORT, cfg.INPUT.TRACKING.SEARCH_SIZE)
     if cfg.INPUT.FORMAT != "RGB":
         raise ValueError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}; a tracker's frames are RGB: set it to that")
+
+
+def _check_resize(support, search_size):
+    if support.RESIZE == 1.0:
+        return
+    if support.SOURCE != "memory":
+        raise ValueError(f"INPUT.SUPPORT.RESIZE is {support.RESIZE}, but SOURCE {support.SOURCE} has no support frames "
+                         "of another size; set it to 1.0, or SOURCE to memory")
+    if round(search_size * support.RESIZE, 6) % 16 or support.RESIZE <= 0:
+        raise ValueError(f"INPUT.SUPPORT.RESIZE is {support.RESIZE}, which makes support regions of "
+                         f"{search_size * support.RESIZE:g} pixels a side; expected a multiple of 16")

@@ -239,6 +239,42 @@ def test_boxes_that_show_nothing_are_refused(box, said):
         vot_model().tracker().initialize(moving_square(1)[0][0], box)
 
 
+def test_a_target_that_cannot_be_begun_leaves_what_was_tracked_as_it_is():
+    model, (images, boxes) = vot_model(), moving_square(4)
+    expected = run(model, images, boxes[0])
+    tracker = model.tracker()
+    found = [tracker.initialize(images[0], boxes[0]), tracker.track(images[1])]
+    with pytest.raises(InputError):
+        tracker.initialize(np.zeros((120, 160, 3), np.uint8), [500, 500, 5, 5])
+    for image in (images[2][..., 0], images[2] / 255):
+        with pytest.raises(InputError, match="uint8"):
+            tracker.track(image)
+    assert [*found, *map(tracker.track, images[2:])] == expected
+
+
+def test_supports_are_measured_without_stochastic_depth_in_training():
+    model, supports = vot_model("MODEL.CVT.DROP_PATH_RATES", "[0.0, 0.0, 0.9]").train(), []
+    model.prompt_predictor.register_forward_pre_hook(lambda _, args: supports.append(args[0]))
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        losses_of(model, [sample(0), sample(1)])
+    assert torch.equal(*supports)
+    model.eval()
+    crops = model.clips([sample(0)["templates"], sample(1)["templates"]])
+    clips = model.clips([sample(0)["support_images"], sample(1)["support_images"]])
+    with torch.no_grad():
+        tested = [model.backbone(clips[i], templates=model.backbone.embed_templates(crops[[i, i]]))["res4"]
+                  for i in range(2)]
+    torch.testing.assert_close(supports[0], torch.stack(tested).permute(0, 1, 3, 4, 2), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("enabled, source, count", [("True", "memory", 1), ("True", "templates", 0),
+                                                    ("False", "memory", 0)])
+def test_support_frames_are_told_only_where_there_are_some(enabled, source, count):
+    model = vot_model("MODEL.STPN.ENABLED", enabled, "INPUT.SUPPORT.SOURCE", source)
+    assert len(model.support_samplers()) == count
+
+
 def test_tracking_before_initialize_says_what_to_do():
     with pytest.raises(RuntimeError, match="initialize"):
         vot_model().tracker().track(moving_square(1)[0][0])
@@ -320,11 +356,17 @@ def test_mixed_precision_gives_nearly_the_same_losses(stage, dtype):
     ("MODEL.MIXFORMER.STAGE", "boxes", "STAGE"), ("INPUT.SUPPORT.SOURCE", "frames", "SOURCE"),
     ("INPUT.SUPPORT.TEST_POLICY", "grid", "causal"), ("INPUT.SUPPORT.ANCHOR", "free", "anchor"),
     ("INPUT.TRACKING.SEARCH_SIZE", "100", "multiple of 16"), ("INPUT.FORMAT", "BGR", "RGB"),
-    ("MODEL.BACKBONE.NAME", "PromptedSwin", "PromptedCvT"), ("TEST.TRACKING.UPDATE_INTERVAL", "0", "at least 1"),
+    ("MODEL.BACKBONE.NAME", "PromptedSwin", "PromptedCvT"), ("INPUT.SUPPORT.RESIZE", "0.66", "multiple of 16"),
+    ("TEST.TRACKING.UPDATE_INTERVAL", "0", "at least 1"),
 ])
 def test_wrong_settings_are_named(key, value, said):
     with pytest.raises(ValueError, match=said):
         vot_model(key, value)
+
+
+def test_a_size_of_supports_that_does_not_act_is_refused():
+    with pytest.raises(ValueError, match="SOURCE to memory"):
+        vot_model("INPUT.SUPPORT.RESIZE", "0.5", "INPUT.SUPPORT.SOURCE", "prompted_memory")
 
 
 def test_one_seed_gives_both_arms_the_same_heads_and_encoder():
