@@ -143,8 +143,8 @@ def _add_input(cfg):
     cfg.INPUT.SUPPORT.TEST_POLICY = "grid"  # grid, sliding, spread, causal or own
     cfg.INPUT.SUPPORT.SPREAD_FRAMES = 0  # frames of policy spread; 0 means 2 * FRAMES_PER_SIDE
     cfg.INPUT.SUPPORT.RESIZE = 1.0  # size of the support frames relative to the key frame
-    # Trackers (VideoObjectTracker) have supports of the past alone: in training t - STRIDE * j, j up to TRAIN_FRAMES; in
-    # testing FRAMES_PER_SIDE frames. TRAIN_RANGE and SPREAD_FRAMES are not theirs, the next three theirs alone.
+    # Trackers (VideoObjectTracker) have supports of the past alone: in training t - STRIDE * j, j up to TRAIN_FRAMES;
+    # in testing FRAMES_PER_SIDE frames. TRAIN_RANGE and SPREAD_FRAMES are not theirs, the next three theirs alone.
     cfg.INPUT.SUPPORT.KEEP_FIRST = True  # in testing also frame 0, the only one with a true box
     cfg.INPUT.SUPPORT.ANCHOR = "grid"  # in testing: multiples of STRIDE, or "sliding": t - STRIDE * j
     # What supports are: "memory" (the search regions of those frames, encoded again without prompts),
