@@ -2,7 +2,7 @@
 
 The authors of STPN published figures of a tracker and no code; which frames support it and where prompts enter CvT is
 our reading (PastSampler; encoders/cvt.py). A difference to MixFormer: stochastic depth is drawn for templates and
-search regions apart, as they pass the encoder one after the other, where the published training draws it for both together.
+search regions apart, as they pass the encoder one after the other; the published training draws it for both together.
 """
 
 import math
