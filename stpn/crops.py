@@ -10,6 +10,10 @@ import numpy as np
 
 from .errors import InputError
 
+# Pixels a side up to which a square is made whole, as published. A larger one, as of a target that fills a 4000x3000
+# frame, would take gigabytes: its pixels are taken from the image one by one (the same to within some grey levels).
+_WHOLE = 8192
+
 
 def crop_square(image, box, *, factor, size):
     """The square around box whose side is factor times the box's mean side, resized.
@@ -18,13 +22,20 @@ def crop_square(image, box, *, factor, size):
     InputError for a box without area.
     """
     padding, inside = _square(image.shape, box, factor)
+    side = _side(padding, inside)
+    if side > _WHOLE:
+        x, y = _places(padding, inside, size)
+        return cv2.remap(image, *np.meshgrid(x, y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), size / side
     crop = np.pad(image[inside], (*padding, (0, 0)))
-    return cv2.resize(crop, (size, size)), size / crop.shape[0]
+    return cv2.resize(crop, (size, size)), size / side
 
 
 def outside_square(shape, box, *, factor, size):
     """shape: (H, W, ...) of an image -> bool (size, size) that is true where crop_square's crop shows none of it."""
     padding, inside = _square(shape, box, factor)
+    if _side(padding, inside) > _WHOLE:
+        x, y = _places(padding, inside, size)
+        return ~(((0 <= y) & (y <= shape[0] - 1))[:, None] & ((0 <= x) & (x <= shape[1] - 1)))
     room = [part.stop - part.start for part in inside]
     outside = np.pad(np.zeros(room, np.float32), padding, constant_values=1)
     return cv2.resize(outside, (size, size)).astype(bool)
@@ -50,6 +61,17 @@ def _square(shape, box, factor):
     return tuple(padding), tuple(inside)
 
 
+def _side(padding, inside):
+    return sum(padding[0]) + inside[0].stop - inside[0].start
+
+
+def _places(padding, inside, size):
+    """-> x, y: float32 (size,) where the square's pixels are taken from in the image, when it is resized to size."""
+    steps = (np.arange(size, dtype=np.float32) + 0.5) * (_side(padding, inside) / size) - 0.5
+    starts = [part.start - before for (before, _), part in zip(padding, inside, strict=True)]
+    return steps + np.float32(starts[1]), steps + np.float32(starts[0])
+
+
 _LARGEST = 3  # a box may be so much larger than its frame: the memory of what is cropped grows with it
 
 
@@ -63,7 +85,10 @@ def check_image(image):
 def check_box(box, height, width):
     """-> box as four floats x, y, w, h. InputError unless it is finite, has an area, shows some of the image and is not
     many times as large."""
-    numbers = [float(v) for v in box]
+    try:
+        numbers = [float(v) for v in box]
+    except (TypeError, ValueError):
+        raise InputError(f"the box is {box!r}; expected four finite numbers x,y,w,h in pixels") from None
     said = ", ".join(f"{v:g}" for v in numbers)
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise InputError(f"the box is {said}; expected four finite numbers x,y,w,h in pixels")

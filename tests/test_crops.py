@@ -1,11 +1,14 @@
 """A tracker's crops and box mappings against the recorded ones of MixFormer's code."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stpn import crops
 from stpn.crops import box_in_crop, box_in_image, check_box, check_image, clip_box, crop_square, outside_square
 from stpn.errors import InputError
 
@@ -89,3 +92,32 @@ def test_a_box_many_times_as_large_as_its_frame_is_refused():
     assert check_box([-60, -40, 150, 110], 40, 50) == [-60.0, -40.0, 150.0, 110.0]
     with pytest.raises(InputError, match="at most 3 times"):
         check_box([-5e4, -5e4, 1e5, 1e5], 40, 50)
+
+
+@pytest.mark.parametrize("box", ["1,2,3,4", [1, 2, 3, "x"], None, 5])
+def test_a_box_that_is_no_numbers_is_refused(box):
+    with pytest.raises(InputError, match="four finite numbers"):
+        check_box(box, 40, 50)
+
+
+@pytest.mark.parametrize("box", [(-40, -10, 300, 200), (30, 20, 150, 160), (100, 90, 90, 80)])
+def test_squares_too_large_to_be_made_whole_look_the_same(box, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    whole, outside = crop_square(image, box, factor=4.0, size=96), outside_square(image.shape, box, factor=4.0, size=96)
+    monkeypatch.setattr(crops, "_WHOLE", 64)
+    found, mask = crop_square(image, box, factor=4.0, size=96), outside_square(image.shape, box, factor=4.0, size=96)
+    assert found[1] == whole[1] and np.mean(mask != outside) < 0.03
+    same = ~(mask | outside)
+    difference = np.abs(found[0][same].astype(int) - whole[0][same])
+    assert same.any() and difference.max() <= 16 and difference.mean() < 3
+    assert (found[0][mask & outside] == whole[0][mask & outside]).mean() > 0.9
+
+
+def test_a_target_that_fills_a_large_frame_takes_little_memory():
+    image = np.full((3000, 4000, 3), 7, np.uint8)
+    tracemalloc.start()
+    crop, _ = crop_square(image, (0, 0, 4000, 3000), factor=4.55, size=320)
+    outside = outside_square(image.shape, (0, 0, 4000, 3000), factor=4.55, size=320)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6 and crop[160, 160].tolist() == [7, 7, 7] and not outside[160, 160] and outside[0, 0]

@@ -7,6 +7,8 @@ import torch
 from ..crops import box_in_image, check_box, check_image, clip_box, crop_square
 from .tracker_memory import OnlineTemplates, SupportMemory
 
+_LARGEST_FACTOR = 20
+
 
 class Track(NamedTuple):
     """box: [x, y, w, h] in pixels of the frame, top left corner and size; score: 0..1, is the target in it? None
@@ -38,6 +40,14 @@ class TrackerSettings(NamedTuple):
         for key in ("UPDATE_INTERVAL", "ONLINE_TEMPLATES"):
             if test[key] < 1:
                 raise ValueError(f"TEST.TRACKING.{key} is {test[key]}; expected at least 1")
+        for key in ("UPDATE_SCORE", "SCORE_DECAY", "LOST_SCORE"):
+            if not 0 <= test[key] <= 1:
+                raise ValueError(f"TEST.TRACKING.{key} is {test[key]}; expected 0 to 1")
+        for key, value in (("INPUT.TRACKING.TEMPLATE_FACTOR", sizes.TEMPLATE_FACTOR),
+                           ("INPUT.TRACKING.SEARCH_FACTOR", sizes.SEARCH_FACTOR),
+                           ("TEST.TRACKING.SEARCH_FACTOR", test.SEARCH_FACTOR)):
+            if not 1 <= value <= _LARGEST_FACTOR:
+                raise ValueError(f"{key} is {value}; expected 1 to {_LARGEST_FACTOR} times the target's size")
         return cls(sizes.TEMPLATE_SIZE, sizes.TEMPLATE_FACTOR, sizes.SEARCH_SIZE, test.SEARCH_FACTOR,
                    test.UPDATE_INTERVAL, test.ONLINE_TEMPLATES, test.UPDATE_SCORE, test.SCORE_DECAY, test.LOST_SCORE)
 

@@ -164,6 +164,9 @@ class ConstantPredictor(PromptPredictor):
         return self.prompts.expand(len(support), -1, -1)
 
 
+_NOT_ASKED = {"hidden_dim": 0, "token_norm": False}
+
+
 def build_prompt_predictor(cfg, backbone):
     """The predictor that cfg.MODEL.STPN asks for, fitted to the backbone's widths; None when STPN is off.
 
@@ -186,6 +189,6 @@ def build_prompt_predictor(cfg, backbone):
     refused = [name for name, value in options.items() if value and name not in known and name != "num_heads"]
     if refused:
         raise ValueError(f"{stpn.PREDICTOR.NAME} has no option {', '.join(refused)}; "
-                         "leave MODEL.STPN.PREDICTOR." + refused[0].upper() + " at its default")
+                         f"set MODEL.STPN.PREDICTOR.{refused[0].upper()} {_NOT_ASKED[refused[0]]}, its default")
     return predictor(support_width=support_width, prompt_widths=widths, num_prompts=stpn.NUM_PROMPTS,
                      **{name: value for name, value in options.items() if name in known})
