@@ -358,7 +358,7 @@ def test_mixed_precision_gives_nearly_the_same_losses(stage, dtype):
     ("INPUT.TRACKING.SEARCH_SIZE", "100", "multiple of 16"), ("INPUT.FORMAT", "BGR", "RGB"),
     ("MODEL.BACKBONE.NAME", "PromptedSwin", "PromptedCvT"), ("INPUT.SUPPORT.RESIZE", "0.66", "multiple of 16"),
     ("TEST.TRACKING.UPDATE_INTERVAL", "0", "at least 1"), ("TEST.TRACKING.SEARCH_FACTOR", "0.0", "1 to 20"),
-    ("TEST.TRACKING.SEARCH_FACTOR", "1000.0", "1 to 20"), ("INPUT.TRACKING.TEMPLATE_FACTOR", "nan", "1 to 20"),
+    ("TEST.TRACKING.SEARCH_FACTOR", "1000.0", "1 to 20"), ("INPUT.TRACKING.TEMPLATE_FACTOR", "0.5", "1 to 20"),
     ("TEST.TRACKING.LOST_SCORE", "7.0", "0 to 1"), ("TEST.TRACKING.SCORE_DECAY", "-3.0", "0 to 1"),
 ])
 def test_wrong_settings_are_named(key, value, said):
