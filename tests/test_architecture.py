@@ -15,7 +15,7 @@ ALLOWED = {
     "data": {"prompting.sampling", "prompting", "errors", "config", "crops"},
     "evaluation": {"data", "errors"},
     "engine": {"data", "evaluation", "meta_arch", "prompting", "errors", "config", "crops"},
-    "explain": {"encoders", "prompting", "errors"},
+    "explain": {"encoders", "prompting", "data", "errors"},
     "study": {"engine", "prompting", "errors"},
     "errors": set(),
     "crops": {"errors"},

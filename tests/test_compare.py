@@ -1,0 +1,91 @@
+"""compare.py and the labels it shows, on generated videos with the committed toy models."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from load_script import load_script
+
+from stpn.data.builtin import ensure_registered
+from stpn.data.toy import render_video
+from stpn.data.toy_got10k import write_toy_got10k
+from stpn.data.toy_layout import write_toy
+from stpn.data.toy_ytvis import write_toy_ytvis
+from stpn.errors import InputError
+from stpn.explain.truth import labelled_video
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def datasets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    for name, write in (("toy_vid", write_toy), ("toy_ytvis", write_toy_ytvis), ("toy_got10k", write_toy_got10k)):
+        write(root / name, split="val", videos=1, seed=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(root))
+        yield root
+
+
+def only_video(name):
+    ensure_registered([name])
+    DatasetCatalog.get(name)
+    return next(iter(MetadataCatalog.get(name).video_index))
+
+
+@pytest.mark.parametrize("name", ["toy_vid_val", "toy_ytvis_val"])
+def test_labels_of_boxes_and_masks_are_those_that_were_drawn(name):
+    video, (source, truth, starts) = render_video(5, "val", 0), labelled_video(name, only_video(name))
+    assert starts is None and source.length == len(video.frames) == len(truth)
+    for t, found in truth.items():
+        assert found.pred_classes.tolist() == [label for _, label, *_ in video.boxes[t]]
+        if found.has("pred_masks"):
+            assert all((found.pred_masks[i].numpy() == mask).all() for i, mask in enumerate(video.masks(t)))
+        else:
+            drawn = np.array([box for _, _, *box in video.boxes[t]]) + (0, 0, 1, 1)
+            np.testing.assert_allclose(found.pred_boxes.tensor.numpy(), drawn, atol=1.01)  # inclusive corners
+
+
+def test_labels_of_a_target_are_those_of_its_files(datasets):
+    video_id = only_video("toy_got10k_val")
+    source, truth, (start,) = labelled_video("toy_got10k_val", video_id.rsplit("/", 1)[-1])
+    folder = next((datasets / "toy_got10k" / "val").glob("*/groundtruth.txt")).parent
+    rows = np.loadtxt(folder / "groundtruth.txt", delimiter=",")
+    absent = np.loadtxt(folder / "absence.label").astype(bool)
+    assert start == rows[0].tolist() and source.length == len(rows)
+    assert sorted(truth) == np.flatnonzero(~absent & (rows[:, 2:] > 0).all(1)).tolist()
+    for t, found in truth.items():
+        x, y, w, h = rows[t]
+        np.testing.assert_allclose(found.pred_boxes.tensor[0].numpy(), [x, y, x + w, y + h], rtol=1e-5)
+
+
+def test_the_script_draws_labels_and_both_models_and_lists_where_they_differ(tmp_path, capsys):
+    script = load_script("projects/STPN/compare.py")
+    toy = [str(ROOT / f"configs/toy/{name}.yaml") for name in ("stpn", "baseline")]
+    script.main(["--config-file", toy[0], "--against", toy[1], "--dataset", "toy_vid_val", "--video",
+                 only_video("toy_vid_val"), "--output", str(tmp_path)])
+    lines = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert f"32 frames, {len(lines)} in which the two differ" in capsys.readouterr().out
+    for line in lines:
+        assert any(line[key] for key in ("against_alone", "model_alone", "labels_by_against_alone",
+                                         "labels_by_model_alone"))
+    (video,) = tmp_path.glob("*.mp4")
+    with av.open(str(video)) as container:
+        sizes = {(frame.width, frame.height) for frame in container.decode(video=0)}
+    assert sizes == {(3 * 100, 96)}
+
+
+def test_models_of_two_tasks_and_videos_that_are_not_there_are_refused(tmp_path):
+    script = load_script("projects/STPN/compare.py")
+    toy = {name: str(ROOT / f"configs/toy/{name}.yaml") for name in ("stpn", "baseline", "vis_baseline")}
+    with pytest.raises(InputError, match="one task"):
+        script.main(["--config-file", toy["stpn"], "--against", toy["vis_baseline"], "--input", "x", "--output",
+                     str(tmp_path)])
+    base = ["--config-file", toy["stpn"], "--against", toy["baseline"], "--output", str(tmp_path)]
+    with pytest.raises(InputError, match="has 0 videos 'nothing'"):
+        script.main([*base, "--dataset", "toy_vid_val", "--video", "nothing"])
+    with pytest.raises(InputError, match="either --input"):
+        script.main(base)
