@@ -143,7 +143,7 @@ LARGE = {*SWIN, "MODEL.SWIN.WINDOW_SIZE", "MODEL.MASK_FORMER.NUM_OBJECT_QUERIES"
 YTVIS = [f"{data}_swin{x}" for data in ("ytvis19", "ytvis21", "ovis") for x in "tl"]
 TRACKERS = ("cvt21", "cvt21_1k", "cvtw24")
 SCORE = {"MODEL.WEIGHTS", "MODEL.MIXFORMER.STAGE", "MODEL.MIXFORMER.SCORE_HEAD", "MODEL.MIXFORMER.HEAD_FREEZE_BN",
-         "INPUT.TRACKING.SAMPLING", "SOLVER.MAX_ITER", "SOLVER.STEPS"}  # fmt: skip
+         "INPUT.TRACKING.SAMPLING", "SOLVER.MAX_ITER", "SOLVER.STEPS", "SOLVER.CHECKPOINT_PERIOD"}  # fmt: skip
 CVTW24 = {"MODEL.WEIGHTS", "MODEL.CVT.WIDTHS", "MODEL.CVT.DEPTHS", "MODEL.CVT.NUM_HEADS", "MODEL.CVT.DROP_PATH_RATES",
           "MODEL.BACKBONE.FREEZE_AT", "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER", "SOLVER.STEPS",
           "SOLVER.CHECKPOINT_PERIOD"}  # fmt: skip
@@ -178,7 +178,7 @@ PAIRS = {  # (row, what it is measured against): the keys in which they differ
     ("toy/baseline", "toy/stpn"): {ENABLED},
     ("toy/vis_baseline", "toy/vis_stpn"): {ENABLED},
     **{(f"toy/vot_baseline{stage}", f"toy/vot_stpn{stage}"): {ENABLED} for stage in ("", "_score")},
-    ("toy/vot_stpn_score", "toy/vot_stpn"): SCORE - {"MODEL.WEIGHTS", "SOLVER.STEPS"},
+    ("toy/vot_stpn_score", "toy/vot_stpn"): SCORE - {"MODEL.WEIGHTS", "SOLVER.STEPS", "SOLVER.CHECKPOINT_PERIOD"},
     ("toy/stpn_deep", "toy/stpn"): {DEEP},
     ("toy/stpn_mixer", "toy/stpn"): {PREDICTOR, "MODEL.STPN.PREDICTOR.TOKEN_NORM"},
     ("toy/selsa", "toy/stpn_selsa"): {ENABLED},
@@ -253,6 +253,15 @@ def test_schedules_on_got10k_are_those_of_mixformer_in_epochs(kind, size, batch,
         assert (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS) == (1e-4, 1e-4, None)
         assert (solver.GAMMA, solver.PREDICTOR_MULTIPLIER, solver.WARMUP_ITERS) == (0.1, 1.0, 0)
         assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE, clip.NORM_TYPE) == (True, "full_model", 0.1, 2.0)
+
+
+@pytest.mark.parametrize("kind", ["stpn", "baseline"])
+@pytest.mark.parametrize("size", TRACKERS)
+def test_trainings_on_got10k_keep_a_few_checkpoints_and_are_matched_by_their_seed(kind, size):
+    """Every checkpoint is kept: up to 2.2 GB each."""
+    for stage in ("", "_score"):
+        cfg = load_config(FILES[f"{kind}_got10k_{size}{stage}.yaml"])
+        assert 4 <= cfg.SOLVER.MAX_ITER / cfg.SOLVER.CHECKPOINT_PERIOD <= 10 and cfg.SEED == 0
 
 
 @pytest.mark.parametrize("size, online, decay", [("cvt21", 2, 0.98), ("cvt21_1k", 3, 1.0), ("cvtw24", 2, 0.98)])

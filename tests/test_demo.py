@@ -156,7 +156,7 @@ def test_folder_and_pattern_are_videos_too(demo, folder, tmp_path):
 def test_one_frame_video_reports_one_distinct_support(demo, folder, tmp_path, capfd):
     assert demo("--input", folder / "0.png") == 0
     assert len(frames_of(tmp_path / "out" / "0.mp4")) == 1
-    assert "1 frames" in (out := capfd.readouterr().out) and "1 distinct support" in out
+    assert "1 frame, " in (out := capfd.readouterr().out) and "1 distinct support frame)" in out
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_threshold_decides_what_counts_as_lost(threshold, lost, demo, tmp_path, 
     assert demo("--init", "10,15,20,20", "--score-threshold", threshold, "--no-video") == 0
     records = lines(tmp_path / "out" / "clip.jsonl")
     assert sum(r["lost"][0] for r in records) == lost and all(len(r["boxes"]) == 1 for r in records)
-    assert f"1 target lost in {lost} frames" in capfd.readouterr().out
+    assert f"1 target lost in {lost} frames, " in capfd.readouterr().out
 
 
 def test_visualizer_draws_targets_too(demo, tmp_path):
@@ -123,8 +123,19 @@ def test_a_box_outside_the_frame_is_one_line_and_leaves_no_file(box, said, demo,
     assert said in refused(capfd, tmp_path)
 
 
-def test_a_box_that_begins_outside_the_frame_is_followed(demo, tmp_path):
-    assert demo("--init=-5,-5,20,20", "--no-video") == 0
+@pytest.mark.parametrize("arguments", [["--init=-5,-5,20,20"], ["--init", "-5,-5,20,20"]])
+@pytest.mark.parametrize("box, said", [("x", "not four numbers"), ("1,2,3", "not four numbers"), ("1,2,0,4", "above 0"),
+                                       ("-5,5,5,5", "outside the frame, whatever its size: it ends left of it")])
+def test_a_box_typed_wrongly_is_told_before_results_that_exist(box, said, demo, tmp_path, capfd):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/clip.jsonl").write_text("of an earlier run")
+    assert demo("--init", box) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert said in line and (tmp_path / "out/clip.jsonl").read_text() == "of an earlier run"
+
+
+def test_a_box_that_begins_outside_the_frame_is_followed(arguments, demo, tmp_path):
+    assert demo(*arguments, "--no-video") == 0
     assert lines(tmp_path / "out" / "clip.jsonl")[0]["boxes"] == [[-5, -5, 15, 15]]
 
 
@@ -170,7 +181,7 @@ def test_a_box_drawn_on_a_large_frame_is_in_its_own_pixels(monkeypatch):
 
 def test_one_frame_and_a_change_of_size_and_tiny_frames(demo, files, tmp_path, capfd):
     assert demo("--init", "10,15,20,20", source="one.png") == 0
-    assert len(lines(tmp_path / "out" / "one.jsonl")) == 1 and "1 frames" in capfd.readouterr().out
+    assert len(lines(tmp_path / "out" / "one.jsonl")) == 1 and "1 frame, " in capfd.readouterr().out
     sizes = [(60, 80), (60, 80), (120, 160), (120, 160), (31, 47)]
     (files / "mixed").mkdir()
     for i, (height, width) in enumerate(sizes):

@@ -211,8 +211,10 @@ def test_several_results_are_refused_for_boxes(evaluate, capsys, monkeypatch, tm
 @pytest.mark.parametrize("paths, names", [
     (["a/TrkA", "b/TrkB.zip"], ["TrkA", "TrkB"]),
     (["a/inference/set/tracks", "b/inference/set/tracks"], ["a", "b"]),
-    (["x/a/1/tracks", "x/b/2/tracks"], ["a/1", "b/2"]),
-    (["tracks", "b/tracks"], ["tracks", "b"]),
+    (["x/a/tracks", "x/b/tracks"], ["a", "b"]),
+    (["x/a/inference/my/val/tracks", "y/a/inference/my/val/tracks"], ["x", "y"]),
+    (["a/inference/my/val/tracks"], ["a"]),
+    (["b/tracks", "TrkA"], ["b", "TrkA"]),
     (["a/TrkA", "x/a/set/tracks", "x/b/set/tracks"], ["TrkA", "a", "b"]),
 ])
 def test_trackers_are_called_what_their_paths_differ_in(tmp_path, monkeypatch, paths, names):

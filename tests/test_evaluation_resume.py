@@ -1,17 +1,12 @@
 """train_net.py --eval-only of a tracker, killed in mid-set and started again, in one process and in two.
 
-What must die runs in children: this file started as a script imports everything once and forks a process for each run
-(see `forked`).
+What must die runs in children (see `forked`, forked_runs.py).
 """
 
-import functools
-import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +14,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import defaults
 from detectron2.utils import comm
+from forked_runs import ROOT, TWO, load_train_net, run_jobs, start
 from own_logging import own_logging
 from track_sets import write_sequence
 
@@ -30,7 +26,6 @@ from stpn.meta_arch.vot import VideoObjectTracker
 
 pytestmark = pytest.mark.timeout(600)
 
-ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = [5, 1, 7, 6, 4, 6]
 NAME = "resume_tracks/val"
 TINY = (
@@ -43,13 +38,6 @@ TINY = (
 def argv(folder, weights, *options):
     return ["--config-file", str(ROOT / "configs/toy/vot_stpn.yaml"), "--eval-only", *options, *TINY,
             "MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(folder)]
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("stpn_train_net_script", ROOT / "projects/STPN/train_net.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
 
 
 def record_sequences(put, path):
@@ -77,24 +65,6 @@ def kill_in_frame(put, number, rank=0):
 
 
 FAULTS = {fault.__name__: fault for fault in (kill_in_frame, record_sequences)}
-
-
-def run_jobs(jobs):
-    """{name: {"argv": [...], "faults": {name: arguments}}}, one after the other; prints {name: exit code, or minus the
-    signal that ended it}."""
-    torch.set_num_threads(1)
-    script, codes = load_script(), {}
-    start = torch.multiprocessing.start_processes  # launched processes inherit the faults
-    torch.multiprocessing.start_processes = functools.partial(start, start_method="fork")
-    for name, job in jobs.items():
-        sys.stdout.flush()
-        child = os.fork()
-        if not child:
-            for fault, arguments in job["faults"].items():
-                FAULTS[fault](setattr, **arguments)
-            run_script(lambda job=job: script.main(job["argv"]))
-        codes[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(json.dumps(codes))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +95,7 @@ def weights(tmp_path_factory):
 def whole(weights):
     """OUTPUT_DIR of an evaluation that nothing interrupted."""
     with own_logging(), pytest.raises(SystemExit) as end:
-        run_script(lambda: load_script().main(argv(weights.parent / "whole", weights)))
+        run_script(lambda: load_train_net().main(argv(weights.parent / "whole", weights)))
     assert end.value.code == 0
     return weights.parent / "whole"
 
@@ -133,16 +103,12 @@ def whole(weights):
 @pytest.fixture(scope="module")
 def forked(weights):
     """An evaluation killed and started again, in one process and in two -> its folders, exit codes, stderr."""
-    jobs, two = {}, ["--num-gpus", "2", "--dist-url", "auto"]
-    for name, options, frame, rank in (("one", (), 9, 0), ("two", two, 8, 1)):
+    jobs = {}
+    for name, options, frame, rank in (("one", (), 9, 0), ("two", TWO, 8, 1)):
         for part, faults in (("killed", {"kill_in_frame": {"number": frame, "rank": rank}}), ("resumed", {})):
             seen = {"record_sequences": {"path": str(weights.parent / f"{name} {part}.txt")}}
             jobs[f"{name} {part}"] = {"argv": argv(weights.parent / name, weights, *options), "faults": seen | faults}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, __file__, json.dumps(jobs)], env=environment, capture_output=True, text=True,
-                          timeout=500)
-    assert done.returncode == 0, done.stderr
-    return weights.parent, json.loads(done.stdout.splitlines()[-1]), done.stderr
+    return weights.parent, *start(__file__, jobs)
 
 
 def results(folder):
@@ -191,4 +157,4 @@ def test_an_evaluation_leaves_figures_of_all_and_of_groups_speeds_and_scores(who
 
 
 if __name__ == "__main__":
-    run_jobs(json.loads(sys.argv[1]))
+    run_jobs(json.loads(sys.argv[1]), FAULTS)

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 from load_script import load_script
-
-from tests.tiny_vot import frames_of, moving_square, vot_model
+from tiny_vot import frames_of, moving_square, vot_model
 
 controls = load_script("projects/STPN/toy_controls.py")
 

@@ -38,6 +38,12 @@ SECTIONS = {
     "The same, video instance segmentation": ["toy/vis_baseline.yaml", "toy/vis_s*.yaml", "ytvis_mini*.yaml"],
     "The same, object tracking": ["toy/vot_baseline*.yaml", "toy/vot_s*.yaml", "got10k_mini*.yaml"],
 }  # fmt: skip
+# Title -> what is said below its rows.
+NOTES = {
+    "Object tracking, MixFormer (Table 4)":
+        "Pairs match by the same `SEED` too (0 in all of these): what no weights fill starts from it, and the samples "
+        "are drawn by it.\nWith another, give it to both arms and both stages: `SEED 1`.",
+}
 HEAD = """# Configurations
 
 Written by `projects/STPN/config_table.py`; every line is a file here. `base*.yaml` hold what others share and are not
@@ -80,6 +86,7 @@ def table():
             name = path.relative_to(CONFIGS).as_posix()
             row = f"| `{name}` | {what} | {number:,} ({number / 1e6:.2f}M) | {paper} |\n"
             parts.append(row.replace("*", "\\*"))
+        parts.append(f"\n{NOTES[title]}\n" if title in NOTES else "")
     return "".join(parts)
 
 

@@ -21,6 +21,7 @@ Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 partial results (w
 
 import argparse
 import logging
+import re
 import sys
 
 from stpn.data.source import open_source
@@ -46,8 +47,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--policy", choices=POLICIES,
                         help="which support frames are taken (default: the config's; causal for a camera)")
     parser.add_argument("--init", action="append", metavar="X,Y,W,H", help="box of a tracker's target in the first "
-                        "frame, pixels from the upper left corner; more than once for several targets; one that begins "
-                        "with a minus is given as --init=-X,Y,W,H")
+                        "frame, pixels from the upper left corner; more than once for several targets")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="default 0.5; of a tracker "
                         "TEST.TRACKING.LOST_SCORE, and what is below counts as lost")
     parser.add_argument("--max-frames", type=_positive, metavar="N", help="end after N frames")
@@ -58,7 +58,18 @@ def parse_arguments(argv=None):
     parser.add_argument("--no-video", action="store_true", help="write the JSON lines only")
     parser.add_argument("--visualizer", action="store_true", help="draw with detectron2's Visualizer (slow)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    return parser.parse_args(argv)
+    return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+
+
+def _joined(argv):
+    """argv with "--init", "-10,5,30,30" as "--init=-10,5,30,30": argparse takes what begins with a minus for an
+    option."""
+    joined = []
+    for text in argv:
+        if joined and joined[-1] == "--init" and re.match(r"-[\d.]", text):
+            text = f"{joined.pop()}={text}"
+        joined.append(text)
+    return joined
 
 
 def _positive(text):
@@ -112,9 +123,14 @@ def summary(totals, samplers, paths):
     support = "no support frames"
     if samplers:
         distinct = " + ".join(str(distinct_supports(sampler, totals.frames)) for sampler in samplers)
-        support = f"policy {samplers[0].policy} ({distinct} distinct support frames)"
+        support = f"policy {samplers[0].policy} ({distinct} distinct support frame{'s' * (distinct != '1')})"
     files = ", ".join(path if path.isprintable() else repr(path) for path in paths)
-    return f"{totals.frames} frames{unreadable}, {rate:.1f} fps, {found_text(totals)}, {support}, files: {files}"
+    frames = counted(totals.frames, "frame")
+    return f"{frames}{unreadable}, {rate:.1f} fps, {found_text(totals)}, {support}, files: {files}"
+
+
+def counted(number, what):
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def found_text(totals):
@@ -122,16 +138,17 @@ def found_text(totals):
     if totals.lost is not None:
         return lost_text(totals)
     if totals.tracks is None:
-        return f"{totals.detections} detections"
-    return f"{len(totals.tracks)} instances ({totals.detections} masks)"
+        return counted(totals.detections, "detection")
+    return f"{counted(len(totals.tracks), 'instance')} ({counted(totals.detections, 'mask')})"
 
 
 def lost_text(totals):
     """A tracker's targets, and for how long it had lost them."""
-    targets = f"{len(totals.lost)} target{'s' * (len(totals.lost) != 1)}"
+    targets = counted(len(totals.lost), "target")
     if totals.unscored:
         return f"{targets} (no score head: not known when lost)"
-    return f"{targets} lost in {' + '.join(map(str, totals.lost.values())) or 0} frames"
+    lost = list(totals.lost.values()) or [0]
+    return f"{targets} lost in {' + '.join(map(str, lost))} frame{'s' * (lost != [1])}"
 
 
 def distinct_supports(sampler, length):
@@ -147,7 +164,8 @@ def verdict(totals, source, *, strict):
     if totals.failure is not None:
         raise PartialResult(totals.failure) if totals.frames else totals.failure
     if strict and (source.partial or totals.unreadable):
-        raise PartialResult(f"{totals.frames - totals.unreadable} frames were read and some are missing (see "
+        read = totals.frames - totals.unreadable
+        raise PartialResult(f"{counted(read, 'frame')} {'was' if read == 1 else 'were'} read and some are missing (see "
                             "the warnings); without --strict that counts as done")
     return 0
 

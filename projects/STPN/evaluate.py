@@ -41,18 +41,17 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.utils.logger import setup_logger
 
-from stpn.data.builtin import ensure_registered
+from stpn.data.builtin import TRACKING_TYPES, ensure_registered
 from stpn.engine.results import prepare_output
 from stpn.errors import InputError, run_script
-from stpn.evaluation import GOT10kEvaluator, ImageNetVIDEvaluator, OPEEvaluator, YouTubeVISEvaluator
+from stpn.evaluation import ImageNetVIDEvaluator, YouTubeVISEvaluator
+from stpn.evaluation.build import EVALUATORS
 from stpn.evaluation.results_file import CATEGORY_IDS
 from stpn.evaluation.vid_ap import CONVENTIONS
 
 # What an option of a group is for.
 GROUPS = {"category_ids": "boxes", "motion_convention": "boxes", "motion_table": "boxes",
           "allow_empty_videos": "masks", "zip": "tracks"}
-# evaluator_type of a tracking set -> its evaluator.
-TRACKS = {"got10k": GOT10kEvaluator, "ope": OPEEvaluator}
 
 
 def parse_arguments(argv=None):
@@ -96,7 +95,7 @@ def masks(args):
 
 
 def tracks(args):
-    kind = TRACKS[MetadataCatalog.get(args.dataset).evaluator_type]
+    kind = EVALUATORS[MetadataCatalog.get(args.dataset).evaluator_type]
     evaluator = kind(args.dataset, output_folder=args.output)
     prepare(args, [kind.metrics, kind.plot])
     if len(args.results) > 1 and not args.zip:
@@ -138,7 +137,7 @@ def main(argv=None):
     for name in ("detectron2", "stpn"):
         setup_logger(name=name)
     ensure_registered([args.dataset])
-    kinds = {"imagenet_vid": boxes, "ytvis": masks, **dict.fromkeys(TRACKS, tracks)}
+    kinds = {"imagenet_vid": boxes, "ytvis": masks, **dict.fromkeys(TRACKING_TYPES, tracks)}
     kind = MetadataCatalog.get(args.dataset).get("evaluator_type")
     if kind not in kinds:
         raise InputError(f"{args.dataset} has evaluator_type {kind!r}; expected one of {', '.join(kinds)}")

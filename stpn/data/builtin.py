@@ -17,7 +17,7 @@ from .datasets.imagenet_vid import read_classes
 from .datasets.video_json import read_categories
 from .datasets.ytvis import is_ytvis_json, read_ytvis_categories
 from .toy_scene import CLASSES as TOY_CLASSES
-from .tracking_sets import TRACKING_ENTRIES, TRACKING_TYPES, own_set
+from .tracking_sets import TRACKING_ENTRIES, TRACKING_TYPES, empty_set, own_set
 from .video import VideoIndex
 from .vis_sets import VIS_ENTRIES
 
@@ -171,5 +171,10 @@ def _unknown(name):
     near = difflib.get_close_matches(typed, known, n=3)
     examples = files[:3] or [known for known in ENTRIES if "vid" in known]
     hint = f"did you mean {' or '.join(near)}?" if near else f"names are such as {', '.join(examples)}"
+    folder = empty_set(name)
+    if folder is not None:
+        what = "is empty" if not any(folder.iterdir()) else "holds no tracking sequences"
+        return (f"data set {name!r} is not known: the folder {folder} {what}: expected list.txt or sequence folders "
+                f"with groundtruth.txt; {hint}")
     return (f"data set {name!r} is not known: no built-in set has this name, and there is no file "
             f"{base / name}.json and no folder of tracking sequences {base / name}; {hint}")

@@ -54,7 +54,8 @@ class TrackingMapper:
         others: all sequences of the training, from which search frames without the target are drawn
         positive_share: of the samples that show the target
         support_resize: size of the support regions relative to the search region
-        allow_missing: a support frame that cannot be read is replaced by the next readable one towards the search frame
+        allow_missing: a support frame that cannot be read is replaced by the next readable one towards the search
+            frame, with the box of that one
         """
         self.video_index, self.template, self.search = video_index, template, search
         self.mode, self.max_gap, self.sampler = mode, max_gap, sampler
@@ -112,7 +113,7 @@ class TrackingMapper:
         crops = []
         for sequence, t, box, view in views:
             single = Single.draw(rng, flip=self.flip, brightness=self.brightness)
-            crops.append(self._crop(sequence, t, box, view=view, whole=whole, single=single, rng=rng))
+            crops.append(self._crop(self._read(sequence, t), box, view=view, whole=whole, single=single, rng=rng))
         if any(crop is None for crop, _ in crops):
             return None
         (template, _), (online, _), (image, box) = crops
@@ -134,9 +135,8 @@ class TrackingMapper:
         absent = one_of(~seen & present, rng)
         if absent is not None:
             return Drawn(record, tuple(templates), record, absent, False, middle_box(record["height"], record["width"]))
-        other = record
-        while other["video_id"] == record["video_id"]:  # from_config has seen to it that there is another
-            other = rng.choice(self.others)
+        # from_config has seen to it that there is another; a set that is named twice gives the same one twice.
+        other = rng.choice([one for one in self.others if one["video_id"] != record["video_id"]])
         t = one_of(seen_frames(other) & present_frames(other), rng)
         return Drawn(record, tuple(templates), other, t, False, label_box(other, t))
 
@@ -144,13 +144,13 @@ class TrackingMapper:
         """The frames that support the search frame, whatever sequence it is from."""
         record = drawn.search_record
         indices = self.sampler.train(drawn.search, record["video_length"], after=drawn.after)
-        images = [self._support(record, i, drawn.search, whole=whole, single=single, rng=rng) for i in indices]
-        return {"support_images": torch.stack(images), "support_indices": indices}
+        frames = [self._read_support(record, i, drawn.search) for i in indices]
+        images = [self._support(record, i, image, whole=whole, single=single, rng=rng) for i, image in frames]
+        return {"support_images": torch.stack(images), "support_indices": [i for i, _ in frames]}
 
-    def _support(self, record, i, search, *, whole, single, rng):
+    def _support(self, record, i, image, *, whole, single, rng):
         for _ in range(_DRAWS):
-            crop, _ = self._crop(record, i, label_box(record, i), view=self.search, whole=whole, single=single, rng=rng,
-                                 towards=search)
+            crop, _ = self._crop(image, label_box(record, i), view=self.search, whole=whole, single=single, rng=rng)
             if crop is not None:
                 return self._resized(crop)
         raise InputError(f"frame {i} of {record['video_id']}: {_DRAWS} draws of a support region lie outside of it; "
@@ -160,27 +160,36 @@ class TrackingMapper:
         side = max(1, round(crop.shape[-1] * self.support_resize))
         return to_tensor(to_size(crop.permute(1, 2, 0).numpy(), (side, side)))
 
-    def _crop(self, record, t, box, *, view, whole, single, rng, towards=None):
+    @staticmethod
+    def _crop(image, box, *, view, whole, single, rng):
         """-> (uint8 tensor (3, size, size), box relative to it), or (None, None)."""
-        image, box = whole.apply(self._read(record, t, towards), box)
+        image, box = whole.apply(image, box)
         crop, box = look(image, box, jittered(box, view, rng), view)
         if crop is None:
             return None, None
         crop, box = single.apply(crop, box)
         return to_tensor(crop), box
 
-    def _read(self, record, t, towards):
-        index, video_id = self.video_index, record["video_id"]
-        image = (index.read(video_id, t) if towards is None or not self.allow_missing else
-                 index.read_towards(video_id, t, towards))
-        refuse_other_size(record, t, index.path(video_id, t), image.shape[:2])
+    def _read(self, record, t):
+        return self._of_its_size(record, t, self.video_index.read(record["video_id"], t))
+
+    def _read_support(self, record, i, search):
+        """-> (frame index, image)."""
+        if not self.allow_missing:
+            return i, self._read(record, i)
+        i, image = self.video_index.find_towards(record["video_id"], i, search)
+        return i, self._of_its_size(record, i, image)
+
+    def _of_its_size(self, record, t, image):
+        refuse_other_size(record, t, self.video_index.path(record["video_id"], t), image.shape[:2])
         return image
 
 
 def _with_absences(sequences, positive_share):
     """-> the sequences; InputError where one of them has no search frame without its target anywhere."""
     whole = all((seen_frames(record) | ~present_frames(record)).all() for record in sequences)
-    if positive_share < 1 and len(sequences) < 2 and whole:
-        raise InputError(f"DATASETS.TRAIN has {len(sequences)} sequences to train on, without a frame that lacks the "
+    different = len({record["video_id"] for record in sequences})  # a set may be named twice
+    if positive_share < 1 and different < 2 and whole:
+        raise InputError(f"DATASETS.TRAIN has {different} sequences to train on, without a frame that lacks the "
                          "target: the score head needs such frames, or another sequence; add some")
     return sequences

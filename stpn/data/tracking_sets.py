@@ -46,14 +46,30 @@ class TrackingEntry(NamedTuple):
 def own_set(name):
     """-> TrackingEntry of a user's folder in GOT-10k's layout, None when there is none of this name: "my_tracks/train"
     is <DETECTRON2_DATASETS>/my_tracks/train/, with list.txt or folders with groundtruth.txt."""
+    folder = _folder(name)
+    if folder is None or not _has_sequences(folder):
+        return None
+    return TrackingEntry(name, load_got10k, ("/".join(PurePosixPath(name).parts),))
+
+
+def empty_set(name):
+    """-> Path of the folder of this name that would be such a set if there were sequences in it; None for none."""
+    folder = _folder(name)
+    return None if folder is None or _has_sequences(folder) else folder
+
+
+def _folder(name):
+    """-> Path of the user's folder of this name, None when there is none."""
     parts = PurePosixPath(name).parts
     # Names are folders of the output as well: they must not lead anywhere else.
     if not parts or parts[0] == "/" or ".." in parts:
         return None
     folder = data_folder().joinpath(*parts)
-    if not folder.is_dir() or not ((folder / "list.txt").is_file() or any(folder.glob("*/groundtruth.txt"))):
-        return None
-    return TrackingEntry(name, load_got10k, ("/".join(parts),))
+    return folder if folder.is_dir() else None
+
+
+def _has_sequences(folder):
+    return (folder / "list.txt").is_file() or any(folder.glob("*/groundtruth.txt"))
 
 
 def _got10k(part, count=None, folders=("got10k", "GOT-10k")):

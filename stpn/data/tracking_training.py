@@ -32,12 +32,19 @@ def without_excluded(sequences, path, *, names):
     """-> the dataset dicts whose sequence is not named in the file `path`, a name a line ("" leaves all).
 
     By name, because published lists of the sequences that VOT excludes are off by one where they are used as indices.
-    Names that are in none of the data sets `names` are counted in a warning."""
+    Names that are in none of the data sets `names` are counted in a warning; InputError if all are."""
     excluded = excluded_names(path)
     if not excluded:
         return sequences
     kept = [record for record in sequences if record["name"] not in excluded]
     strange = excluded - {record["name"] for record in sequences}
+    if strange == excluded:
+        numbers = all(name.isdecimal() for name in excluded)
+        hint = (": its lines are numbers, and published ones are off by one here and there; write the names of these "
+                "sequences instead") if numbers else "; correct it"
+        raise InputError(f'INPUT.TRACKING.EXCLUDE: none of the {len(excluded)} names in {path}, such as '
+                         f'{min(excluded)}, is a sequence of the training sets ({", ".join(names)}), such as '
+                         f'{sequences[0]["name"]}{hint}, or set it to ""')
     logger.info("left out %d of %d sequences that %s names", len(sequences) - len(kept), len(sequences), path)
     if strange:
         logger.warning("%d of %d names in %s (INPUT.TRACKING.EXCLUDE), such as %s, are in none of the training sets "

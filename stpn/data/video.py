@@ -71,13 +71,17 @@ class VideoIndex:
     def read_towards(self, video_id, i, t):
         """-> the first readable one of the frames i, the next nearer to t, ..., t: what stands in for a
         support frame that is missing or damaged, where the user allows that."""
+        return self.find_towards(video_id, i, t)[1]
+
+    def find_towards(self, video_id, i, t):
+        """-> (index, frame) of what read_towards takes."""
         step = 1 if t > i else -1
         for candidate in range(i, t, step):
             try:
-                return self.read(video_id, candidate)
+                return candidate, self.read(video_id, candidate)
             except InputError:
                 continue
-        return self.read(video_id, t)
+        return t, self.read(video_id, t)
 
     def reader(self, video_id, prepare=None):
         """-> FrameReader, or for a video file a FileReader, which has the same methods."""

@@ -32,16 +32,13 @@ class LabelledVideos(Dataset):
                 "height": height, "width": width}
 
 
-class WholeVideos(Dataset):
-    """The videos of a set of video instance segmentation, in its order. A sample is {"video_id", "json_id": its id in
-    the JSON, "frames": reader of prepared frames, "length": frames, "height", "width": pixels}. Reading a frame of
-    another size than its video's is an InputError: its masks would be compared with those of another picture."""
+class _OneSize(Dataset):
+    """Whole videos. Reading a frame of another size than its video's is an InputError: the labels are in the pixels of
+    that one, so results would be compared with those of another picture."""
 
-    def __init__(self, dicts, video_index, *, prepare):
-        """dicts: one a video; prepare: Frame -> item."""
-        self._samples = [{key: video[key] for key in ("video_id", "json_id", "length", "height", "width")}
-                         for video in dicts]
-        self._index, self._prepare = video_index, prepare
+    def __init__(self, samples, video_index, *, prepare):
+        """samples: dicts without "frames"; prepare: Frame -> item."""
+        self._samples, self._index, self._prepare = samples, video_index, prepare
         self.lengths = [sample["length"] for sample in self._samples]
 
     def __len__(self):
@@ -57,23 +54,25 @@ class WholeVideos(Dataset):
         return self._prepare(frame)
 
 
-class WholeSequences(Dataset):
+class WholeVideos(_OneSize):
+    """The videos of a set of video instance segmentation, in its order. A sample is {"video_id", "json_id": its id in
+    the JSON, "frames": reader of prepared frames, "length": frames, "height", "width": pixels}."""
+
+    def __init__(self, dicts, video_index, *, prepare):
+        """dicts: one a video; prepare: Frame -> item."""
+        samples = [{key: video[key] for key in ("video_id", "json_id", "length", "height", "width")} for video in dicts]
+        super().__init__(samples, video_index, prepare=prepare)
+
+
+class WholeSequences(_OneSize):
     """The sequences of a tracking set, in its order. A sample is {"video_id", "name", "frames": reader of prepared
-    frames, "box": [x, y, w, h] of frame 0 in pixels, "length": frames, "height", "width": pixels of frame 0}."""
+    frames, "box": [x, y, w, h] of frame 0 in pixels, "length": frames, "height", "width": pixels}."""
 
     def __init__(self, dicts, video_index, *, prepare):
         """dicts: one a sequence; prepare: Frame -> item."""
-        self._samples = [{"box": record["boxes"][0].tolist(), "length": record["video_length"],
-                          **{key: record[key] for key in ("video_id", "name", "height", "width")}} for record in dicts]
-        self._index, self._prepare = video_index, prepare
-        self.lengths = [sample["length"] for sample in self._samples]
-
-    def __len__(self):
-        return len(self._samples)
-
-    def __getitem__(self, i):
-        sample = self._samples[i]
-        return {**sample, "frames": self._index.reader(sample["video_id"], prepare=self._prepare)}
+        samples = [{"box": record["boxes"][0].tolist(), "length": record["video_length"],
+                    **{key: record[key] for key in ("video_id", "name", "height", "width")}} for record in dicts]
+        super().__init__(samples, video_index, prepare=prepare)
 
 
 def refuse_other_size(video, t, path, size):
@@ -81,6 +80,6 @@ def refuse_other_size(video, t, path, size):
     video_id, height, width; json_id where a JSON file says the size."""
     if tuple(size) != (video["height"], video["width"]):
         says = "the JSON says" if "json_id" in video else "the labels are for"
-        correct = "the JSON" if "json_id" in video else "meta_info.ini"
+        correct = "the JSON" if "json_id" in video else "meta_info.ini (if there is one)"
         raise InputError(f"{path} (frame {t} of {video['video_id']}) is {size[1]}x{size[0]} pixels, but {says} "
                          f"{video['width']}x{video['height']} for its video; correct {correct} or the picture")

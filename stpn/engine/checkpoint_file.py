@@ -141,7 +141,12 @@ def _check_there(path):
     if not path.is_file():
         known = sorted(file.name for file in path.parent.glob("*") if file.suffix in _READERS)[:8]
         there = f"that folder holds {', '.join(known)}" if known else "there is no weight file in that folder"
-        raise InputError(f"no such weight file: {path}; {there}")
+        advice = ""
+        if not path.parent.is_dir():
+            there = f"there is no folder {path.parent}"
+            advice = ": train the configuration that writes there first (that of a ..._score.yaml is its first stage)"
+        raise InputError(f"no such weight file: {path}; {there}{advice}{', or' if advice else ';'} name another one "
+                         "(MODEL.WEIGHTS, demo.py --weights)")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes); {_COPY_AGAIN}")
 

@@ -52,7 +52,7 @@ def draw_detections(image, instances, class_names):
         for i in large_first:
             canvas.box(boxes[i], colors[i], lost=lost[i])
     for i, label in enumerate(labels_of(instances, class_names)):
-        canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=followed)  # a mask or a target should be seen whole
+        canvas.write(label, boxes[i, :2], _lighter(colors[i]), above=followed)  # what is followed should be seen whole
     return canvas.picture()
 
 

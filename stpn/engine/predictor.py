@@ -118,9 +118,13 @@ class VideoPredictor:
         if delay and source.kind == "camera":
             logger.info("policy %s looks ahead: results come %d frames (%.1f s) after their frame",
                         sampler.policy, delay, delay / source.fps)
+        if any(used.policy == "spread" for used in self.model.support_samplers(sampler)) and not frames.any():
+            for _ in frames:  # those that cannot be read have their place among the results
+                pass
+            return
         # A window of frames would hold back those of a camera until it is full.
         at_once = {"window": 1} if self._tracks and source.kind == "camera" else {}
-        return self.model.stream(frames, sampler, **at_once)
+        yield from self.model.stream(frames, sampler, **at_once)
 
     def _follow(self, frames, boxes):
         """What a tracker's stream yields, its targets those of the first frame that reaches it."""
@@ -128,6 +132,9 @@ class VideoPredictor:
         first = next(passing, None)
         if first is not None:
             starts = check_boxes(boxes, first["frame"])
+            if frames.gaps:
+                logger.info("the target%s in frame %d, the first that could be read",
+                            "s start" if len(starts) > 1 else " starts", first["frame"].index)
             yield from self.model.stream(itertools.chain([first], passing), starts)
 
     def _segment(self, source, sampler, *, owned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -52,6 +53,11 @@ class ReadableFrames:
 
     def select(self, indices):
         return map(self._prepare, self._source.select(indices))
+
+    def any(self):
+        """Whether there is a frame that can be read. The source must be replayable."""
+        with contextlib.closing(self._source.select([0])) as found:
+            return next(found, None) is not None
 
     def close(self):
         if self._passing is not None:

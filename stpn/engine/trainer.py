@@ -14,7 +14,7 @@ from detectron2.utils import comm
 from ..data.agreement import check_data_sets
 from ..data.build import build_video_test_loader, build_video_train_loader
 from ..data.early_checks import check_early
-from ..errors import InputError
+from ..errors import InputError, PartialResult
 from ..evaluation.build import build_evaluator
 from .checkpoint import SafeCheckpointer
 from .fingerprint import evaluation_fingerprint
@@ -50,7 +50,7 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(cfg)
         check_data_sets(cfg, training=True)  # evaluation ends each run: what it refuses must not cost a training
         for name in cfg.DATASETS.TEST:
-            self.build_evaluator(cfg, name)
+            _refuse_lacking(self.build_evaluator(cfg, name))
         self._trainer = loop(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = SafeCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self),
@@ -118,18 +118,43 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg, model, evaluators=None):
         """DefaultTrainer.test, but what an interrupted evaluation with the same model, configuration and data set has
-        written does not pass the model again, if the evaluator can take it up."""
-        results, given = OrderedDict(), [evaluators] if isinstance(evaluators, DatasetEvaluator) else evaluators
+        written does not pass the model again, if the evaluator can take it up.
+
+        Of several processes all evaluate with the buffers of the first, which are what a checkpoint holds: in training
+        each gathers its own statistics (BatchNorm)."""
+        share_buffers(model)
+        results, partial = OrderedDict(), []
+        given = [evaluators] if isinstance(evaluators, DatasetEvaluator) else evaluators
         evaluators = given or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
         for name, evaluator in zip(cfg.DATASETS.TEST, evaluators, strict=True):
             done = frozenset()
             if hasattr(evaluator, "resume"):
                 done = evaluator.resume(evaluation_fingerprint(cfg, model))
-            results[name] = inference_on_dataset(model, cls.build_test_loader(cfg, name, done=done), evaluator)
+            try:
+                results[name] = inference_on_dataset(model, cls.build_test_loader(cfg, name, done=done), evaluator)
+            except PartialResult as error:  # the other data sets, and the other processes, have theirs
+                partial.append(str(error))
+                continue
             if comm.is_main_process():
                 logger.info("figures on %s:", name)
                 print_csv_format(results[name])
+        if partial:
+            raise PartialResult("; ".join(partial))
         return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _refuse_lacking(evaluator):
+    """InputError where the evaluation at the end of a training could not give what it is for."""
+    lacking = getattr(evaluator, "lacking", None)
+    if lacking:
+        raise InputError(f"{lacking}; complete the data set, or take it out of DATASETS.TEST while training")
+
+
+def share_buffers(model):
+    """The first process's buffers for all processes, in place."""
+    if comm.get_world_size() > 1:
+        for buffer in getattr(model, "module", model).buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _require_device_for_amp(cfg):

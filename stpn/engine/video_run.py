@@ -65,7 +65,7 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
     """
     sampler = predictor.sampler(source)
     policy = sampler.policy if sampler else "none"
-    totals, diverged, boxes = RunTotals(), None, _Patience(boxes) if callable(boxes) else boxes
+    totals, boxes = RunTotals(), _Patience(boxes) if callable(boxes) else boxes
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(JsonLinesWriter(jsonl_path))
@@ -74,29 +74,41 @@ def run_video(predictor, source, *, jsonl_path, video_path=None, score_threshold
         results = stack.enter_context(contextlib.closing(predictor.stream(source, boxes=boxes)))
         bar = stack.enter_context(_progress_bar(source, max_frames, progress))
         interrupted = stack.enter_context(_interruption())
-        try:
-            for result in itertools.islice(results, max_frames):
-                result.predictions = _judged(result.predictions, score_threshold)
-                lines.write(frame_record(result, predictor.class_names, policy=policy))
-                if video:
-                    video.write(_drawn(result, predictor.class_names, draw), result.time)
-                totals.count(result)
-                bar.update()
-                if interrupted():
-                    break
-        except KeyboardInterrupt:
-            pass
-        except BoxError:
-            raise
-        except InputError as error:
-            totals.failure = error
-        except FloatingPointError as error:
-            diverged = error
-        totals.interrupted = interrupted()
+
+        def write(result):
+            result.predictions = _judged(result.predictions, score_threshold)
+            lines.write(frame_record(result, predictor.class_names, policy=policy))
+            if video:
+                video.write(_drawn(result, predictor.class_names, draw), result.time)
+            totals.count(result)
+            bar.update()
+
+        diverged = _each(itertools.islice(results, max_frames), write, totals, interrupted)
     if diverged is not None:
         raise diverged
     totals.seconds = time.perf_counter() - start - getattr(boxes, "seconds", 0.0)
     return totals
+
+
+def _each(results, write, totals, interrupted):
+    """write(result) of each, until they end, or Ctrl-C or a failure does, which totals then says. -> the
+    FloatingPointError of scores that are not finite, None without."""
+    diverged = None
+    try:
+        for result in results:
+            write(result)
+            if interrupted():
+                break
+    except KeyboardInterrupt:
+        pass
+    except BoxError:
+        raise
+    except InputError as error:
+        totals.failure = error
+    except FloatingPointError as error:
+        diverged = error
+    totals.interrupted = interrupted()
+    return diverged
 
 
 class _Patience:

@@ -7,26 +7,10 @@ from .vis import YouTubeVISEvaluator
 from .vod import ImageNetVIDEvaluator
 from .vot import GOT10kEvaluator
 
-
-def _imagenet_vid(cfg, dataset_name, output_folder):
-    return ImageNetVIDEvaluator(
-        dataset_name, output_folder=output_folder, motion_convention=cfg.TEST.MOTION_CONVENTION
-    )
-
-
-def _ytvis(cfg, dataset_name, output_folder):
-    return YouTubeVISEvaluator(dataset_name, output_folder=output_folder)
-
-
-def _got10k(cfg, dataset_name, output_folder):
-    return GOT10kEvaluator(dataset_name, output_folder=output_folder)
-
-
-def _ope(cfg, dataset_name, output_folder):
-    return OPEEvaluator(dataset_name, output_folder=output_folder)
-
-
-EVALUATORS = {"got10k": _got10k, "imagenet_vid": _imagenet_vid, "ope": _ope, "ytvis": _ytvis}
+EVALUATORS = {"got10k": GOT10kEvaluator, "imagenet_vid": ImageNetVIDEvaluator, "ope": OPEEvaluator,
+              "ytvis": YouTubeVISEvaluator}
+# evaluator_type -> what else the configuration tells the evaluator.
+_OPTIONS = {"imagenet_vid": lambda cfg: {"motion_convention": cfg.TEST.MOTION_CONVENTION}}
 
 
 def build_evaluator(cfg, dataset_name, output_folder):
@@ -36,4 +20,5 @@ def build_evaluator(cfg, dataset_name, output_folder):
         raise KeyError(
             f"dataset {dataset_name} has evaluator_type {kind!r}; known are {', '.join(sorted(EVALUATORS))}"
         )
-    return EVALUATORS[kind](cfg, dataset_name, output_folder)
+    options = _OPTIONS[kind](cfg) if kind in _OPTIONS else {}
+    return EVALUATORS[kind](dataset_name, output_folder=output_folder, **options)

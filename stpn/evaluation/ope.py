@@ -8,8 +8,6 @@ from .flat_results import read_flat_or_folders, write_flat_submission
 from .ope_metrics import ope_scores
 from .track_evaluator import TrackEvaluator
 
-METRICS, PLOT = "ope_metrics.json", "ope_success.png"
-
 logger = logging.getLogger(__name__)
 
 
@@ -18,7 +16,7 @@ class OPEEvaluator(TrackEvaluator):
     "NP0.2": its value at 0.2: percent, "fps"}}, means over sequences. Where the labels are hidden (TrackingNet): the
     submission, a zip archive of a file <sequence>.txt each."""
 
-    task, metrics, plot = "ope", METRICS, PLOT
+    task, metrics, plot = "ope", "ope_metrics.json", "ope_success.png"
     rule = "one pass, means over sequences (percent; fps: mean of the frames' rates, model only)"
     served, alternative = "trackingnet_test", "lasot_test and otb100 have labels."
 

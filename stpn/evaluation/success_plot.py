@@ -8,7 +8,9 @@ from ..errors import atomic_path
 from .tracking_report import best_first
 
 _BESIDE = 5  # more trackers than this, and the legend would lie on the curves
-_STYLES = ("-", "--", ":", "-.")  # a colour comes again after ten trackers, then with another style
+# Each line leaves more of a period free than the one before, so that of curves that lie on each other all show. A colour
+# comes again after ten.
+_PERIOD, _DRAWN = 12, (12, 10, 8, 6, 4, 2)
 
 
 def write_success_plot(path, scores, *, dataset):
@@ -23,8 +25,9 @@ def write_success_plot(path, scores, *, dataset):
         name, value = score.headline
         # A name is no formula: $ and a leading _ mean something to the legend.
         label = f"[{name} {value:.1f}] {tracker}".replace("$", r"\$")
+        drawn = _DRAWN[number % len(_DRAWN)]
         axes.plot(np.linspace(0, 1, len(score.curve)), score.curve, label=label, linewidth=2,
-                  linestyle=_STYLES[number // 10 % len(_STYLES)])
+                  linestyle=(0, (drawn, _PERIOD - drawn)) if drawn < _PERIOD else "-")
     axes.grid(alpha=0.4)
     if many:
         figure.legend(loc="outside right upper", fontsize="small")

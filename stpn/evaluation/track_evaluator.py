@@ -11,10 +11,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from ..errors import InputError
+from ..errors import InputError, PartialResult
 from . import progress
 from .success_plot import write_success_plot
-from .tracker_names import tracker_names
+from .tracker_names import tracker_name, tracker_names
 from .tracking_files import write_confidences, write_tracks, written
 from .tracking_metrics import Tracks
 from .tracking_report import (
@@ -50,19 +50,32 @@ class TrackEvaluator(DatasetEvaluator):
         metadata = MetadataCatalog.get(dataset_name)
         self._has_labels, self._whole_set = metadata.get("has_labels", True), metadata.get("whole_set")
         self._groups = dict(metadata.get("frame_groups") or {})
+        self._pictures = metadata.get("image_root")
         self._output_folder = Path(output_folder) if output_folder else None
         self._taken_up = []
         self.reset()
 
+    @property
+    def lacking(self):
+        """Why the server would not take results on this data set, in words; None if it would, or is not asked."""
+        if self._has_labels or not self._whole_set or len(self._records) == self._whole_set:
+            return None
+        found = len(self._records)
+        return (f"{self._dataset_name} has {found} sequence{'s' * (found != 1)} here, but the server expects "
+                f"{self._whole_set}")
+
     def resume(self, fingerprint):
-        """Take up what an interrupted evaluation left in the output folder. fingerprint: {what: digest} of the model
-        and its configuration; the labels' is added. To be called by all processes, before the sequences come.
-        -> set of the video ids that must not come again."""
+        """Take up what an interrupted evaluation left in the output folder. fingerprint: {what: digest} of the model,
+        its configuration and the program; the data set's is added. To be called by all processes, before the sequences
+        come. -> set of the video ids that must not come again."""
         tracks = {}
+        if self.lacking and comm.is_main_process():
+            logger.warning(f"{self.lacking}: there will be no submission; what is here is tracked, and its tracks are "
+                           "kept for when the rest is there")
         if self._output_folder and comm.is_main_process():
-            records = list(self._records.values())
-            tracks = progress.take_up(self._output_folder, records, {**fingerprint, "labels": progress.labels_digest(
-                records)}, dataset=self._dataset_name)
+            whole = {**fingerprint, "folder of the pictures": self._pictures}
+            tracks = progress.take_up(self._output_folder, list(self._records.values()), whole,
+                                      dataset=self._dataset_name, products=(self.metrics, self.plot, SUBMISSION))
         self._taken_up = [(video_id, tracks[record["name"]]) for video_id, record in self._records.items()
                           if record["name"] in tracks]
         return frozenset(comm.all_gather([video_id for video_id, _ in self._taken_up])[0])  # the main process's
@@ -88,7 +101,8 @@ class TrackEvaluator(DatasetEvaluator):
 
     def evaluate(self):
         """-> OrderedDict {task: figures}, NaN where undefined; {} where the labels are hidden, and on all but the main
-        process."""
+        process. PartialResult where they are hidden and the server would not take a part of the set: the tracks stay,
+        and a later evaluation takes them up."""
         comm.synchronize()
         gathered = comm.gather((self._tracks, self._measured), dst=0)
         if not comm.is_main_process():
@@ -115,8 +129,7 @@ class TrackEvaluator(DatasetEvaluator):
         if submission:
             self._submit(path, submission)
         if self._has_labels:
-            path = Path(path).resolve()
-            return self._figures({path.name if path.is_dir() else path.stem: tracks})
+            return self._figures({tracker_name(path): tracks})
         logger.info(f"{path}: {len(tracks)} sequences are in order for {self._dataset_name}, whose labels are hidden: "
                     "there are no figures")
         return {}
@@ -182,6 +195,10 @@ class TrackEvaluator(DatasetEvaluator):
     def _submission(self, tracks, measured):
         """What comes in place of figures where the labels are hidden -> {}."""
         self._rates(tracks, measured)
+        if self.lacking:
+            where = f"; tracks of these are in {self._output_folder / progress.TRACKS}" if self._output_folder else ""
+            raise PartialResult(f"no submission: {self.lacking}{where}; complete the data set and its list.txt, and "
+                                "give the same command again: what is done is not tracked again")
         todo = "Evaluate with an output folder to get a submission."
         if self._output_folder:
             self._submit(self._output_folder / progress.TRACKS, self._output_folder / SUBMISSION)
@@ -193,9 +210,8 @@ class TrackEvaluator(DatasetEvaluator):
         if self._has_labels:
             raise InputError(f"a submission is for the test server, but the labels of {self._dataset_name} are here; "
                              f"leave the archive away, or name {self.served}")
-        if self._whole_set and len(self._records) != self._whole_set:
-            raise InputError(f"{self._dataset_name} has {len(self._records)} sequences here, but the server expects "
-                             f"{self._whole_set}; complete the data set and its list.txt first")
+        if self.lacking:
+            raise InputError(f"{self.lacking}; complete the data set and its list.txt first")
         count = self._pack(path, results)
         logger.info(f"{path}: {count} files of {len(self._records)} sequences, ready for the test server")
 

@@ -2,14 +2,10 @@
 
 import logging
 
-from .track_evaluator import SUBMISSION, TrackEvaluator
+from .track_evaluator import TrackEvaluator
 from .tracking_files import write_submission
 from .tracking_metrics import group_scores, tracking_scores
 from .tracking_results import read_tracks
-
-__all__ = ["METRICS", "PLOT", "SUBMISSION", "GOT10kEvaluator"]
-
-METRICS, PLOT = "got10k_metrics.json", "got10k_success.png"
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +14,7 @@ class GOT10kEvaluator(TrackEvaluator):
     """{"got10k": {"AO", "SR0.5", "SR0.75": percent, "fps"}}, and "AO-<group>", ... for each group of frames that the
     data set has (metadata.frame_groups: {group: {sequence name: frame indices}})."""
 
-    task, metrics, plot = "got10k", METRICS, PLOT
+    task, metrics, plot = "got10k", "got10k_metrics.json", "got10k_success.png"
     rule = "as the GOT-10k toolkit counts (AO, SR in percent; fps: mean of the frames' rates, model only)"
     served, alternative = "got10k_test", "got10k_val has labels."
 

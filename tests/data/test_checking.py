@@ -607,7 +607,7 @@ def test_exit_code_says_whether_training_can_use_everything(run, tiny_root, layo
     layout.xml(tiny_root / XML, boxes=[(0, layout.CAR, 50, 3, 50, 20)])
     assert run(tiny_root.parent, "imagenet_vid_val") == 3
     captured = capsys.readouterr()
-    assert "1 boxes less than a pixel wide or high; training leaves them out\n" in captured.out
+    assert "\n1 box less than a pixel wide or high; training leaves it out\n" in captured.out
     assert captured.err == "partial result: imagenet_vid_val has 1 problem: 1 where training leaves them out\n"
     assert run(tiny_root.parent, "imagenet_vid_va") == 2
     assert "imagenet_vid_val" in capsys.readouterr().err

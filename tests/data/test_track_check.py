@@ -6,6 +6,7 @@ from load_script import load_script
 from PIL import Image
 from track_sets import write_sequence, write_set
 
+from stpn.data.check import tracks
 from stpn.data.check.checking import check
 from stpn.data.check.problems import LEAVES_OUT, STOPS
 from stpn.data.check.report import draw, text
@@ -35,6 +36,16 @@ def findings():
     return {kind: [" ".join(one) for one in found] for kind, found in check(open_set(NAME)).findings.by_kind.items()}
 
 
+def test_what_counts_as_short_is_what_a_training_leaves_out_by_default(root, monkeypatch):
+    def longer(cfg, add=tracks.add_stpn_config):
+        add(cfg)
+        cfg.INPUT.TRACKING.MIN_LENGTH = 22
+
+    assert findings() == {}
+    monkeypatch.setattr(tracks, "add_stpn_config", longer)
+    assert findings() == {"short sequence": [f"{NAME}/S2 21 frames, of which 18 show the target"]}
+
+
 def test_a_sound_set_is_counted_and_has_no_problems(root):
     checked = open_set(NAME)
     result = check(checked, sample=None)
@@ -61,7 +72,7 @@ def test_each_fault_is_found_while_the_rest_is_counted(root):
     assert found.pop("missing picture") == [f"{root}/S1/00000005.jpg frame 4 of {NAME}/S1"]
     assert found.pop("size")[0].startswith(f"{root}/S1/00000001.jpg the picture is 20x30")
     assert found.pop("box outside")[0].startswith(f"frame 4 of {NAME}/S3")
-    assert found.pop("visibility") == [f"{NAME}/S4 1 frames, the first is line 21 of both files"]
+    assert found.pop("visibility") == [f"{NAME}/S4 1 frame, the first is line 21 of both files"]
     assert found.pop("short sequence") == [f"{NAME}/S5 9 frames, of which 9 show the target",
                                            f"{NAME}/S7 22 frames, of which 0 show the target"]
     assert found.pop("start")[0].startswith(f"{NAME}/S6 the box is 5, 5, 0, 9")
@@ -70,6 +81,18 @@ def test_each_fault_is_found_while_the_rest_is_counted(root):
     assert f"{root}/list.txt:9 there is no folder S9; add it, or take the line out" in unreadable
     assert any(line.startswith(f"{root}/S8/groundtruth.txt:1 has 3 columns") for line in unreadable)
     assert not found
+
+
+def test_what_there_is_one_of_is_told_as_one(root):
+    write_sequence(root / "S3", boxes_of(1))
+    write_sequence(root / "S4", boxes_of(22))
+    (root / "S4/groundtruth.txt").write_text("1,2,3\n" * 22)
+    (root / "list.txt").write_text("S1\nS3\nS4\n")
+    checked = open_set(NAME)
+    report = text(checked, check(checked))
+    assert "\nlabels   1 sequence cannot be read and is not counted above" in report
+    assert "\n1 sequence with fewer than 20 frames" in report and "target; training leaves it out" in report
+    assert f"{NAME}/S3: 1 frame, of which 1 shows the target" in report
 
 
 def test_hidden_labels_are_no_problem(root, monkeypatch, tmp_path):

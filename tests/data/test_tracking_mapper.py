@@ -211,6 +211,37 @@ def test_a_support_picture_that_is_not_there_is_replaced_where_that_is_allowed(t
         mapper(index, sampler=PastSampler(stride=1), allow_missing=True)({**seed, "sample_seed": i})
 
 
+def test_what_stands_in_for_a_support_frame_is_cut_around_its_own_box_and_named(tmp_path):
+    """A target that leaves the old place far behind: the next frame is looked at where it is in that one."""
+    t = np.arange(LENGTH)
+    boxes = np.stack([10 + 60 * (t > 8), 20 + 0 * t, 12 + 0 * t, 16 + 0 * t], axis=1).astype(float)
+    write_targets(tmp_path / "A", boxes)
+    index, still = VideoIndex(), {"search": View(64, 2.0), "brightness": 0.0, "gray": 0.0, "flip": 0.0}
+    (record,), _ = load_got10k(tmp_path, name="x", video_index=index)
+    (tmp_path / "A/00000008.png").unlink()
+    (tmp_path / "A/00000009.png").write_bytes(b"no picture")  # both before the jump
+    make = mapper(index, sampler=PastSampler(stride=4), allow_missing=True, **still)
+    found = samples(make, {**record, "missing_frames": [7, 8]}, 80)
+    replaced = [(sample, i) for sample in found for i, far in enumerate((4, 8))
+                if max(sample["frame_index"] - far, 0) in (7, 8) and sample["frame_index"] > 8]
+    assert len(replaced) > 5
+    for sample, i in replaced:
+        assert sample["support_indices"][i] == 9
+        (x1, y1, x2, y2), _ = seen_box(sample["support_images"][i])  # None around the box of frame 7
+        assert abs(x1 + x2 - 64) <= 6 and abs(y1 + y2 - 64) <= 6
+    whole = [i for sample in found for i in sample["support_indices"]]
+    assert not {7, 8} & set(whole)
+
+
+@pytest.mark.timeout(20)
+def test_negatives_of_a_set_that_is_named_twice_are_of_another_sequence(sets):
+    (other, record), index = sets
+    options = {"positive_share": 0.0, "mode": "trident_pro"}
+    for others in ([record, record, other], [dict(record), other, dict(record), dict(other)]):
+        found = samples(mapper(index, others=others, **options), record, 5)
+        assert all("/A/" in sample["file_name"] for sample in found)
+
+
 def test_boxes_outside_of_their_frames_end_in_an_error_that_names_the_sequence(sets):
     (_, record), index = sets
     with pytest.raises(InputError, match="^x/B: 20 draws of templates and search region lie outside of the frames"):

@@ -1,12 +1,14 @@
 """Sets of tracking from their names to batches and test samples, and what is refused on the way."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
 from track_sets import load, write_sequence, write_set
 
 from stpn import add_stpn_config
@@ -108,6 +110,8 @@ def test_the_second_stage_needs_frames_without_the_target(cfg, root):
     (root / TRAIN / "list.txt").write_text("long\n")
     cfg.MODEL.MIXFORMER.STAGE = "score"
     assert refusal(batches, cfg).startswith("DATASETS.TRAIN has 1 sequences to train on, without a frame that lacks")
+    cfg.DATASETS.TRAIN = (TRAIN, TRAIN)
+    assert refusal(batches, cfg).startswith("DATASETS.TRAIN has 1 sequences to train on, without a frame that lacks")
     (root / TRAIN / "long/absence.label").write_text("0\n" * 20 + "1\n" * 4)
     assert {sample["present"] for batch in batches(cfg, 6) for sample in batch} == {0.0, 1.0}
 
@@ -127,6 +131,22 @@ def test_a_list_of_exclusions_that_excludes_nothing_is_refused_before_the_data_i
     if text is not None:
         (root / "vot.txt").write_text(text)
     assert says in refusal(check_early, cfg)
+
+
+@pytest.mark.parametrize("text, hint", [("S7\nS8\n", "S7, is a seq"), ("7\n0012\n", "write the names of these seq")])
+def test_a_list_of_exclusions_that_names_no_sequence_is_refused_numbers_with_a_hint(cfg, root, text, hint):
+    cfg.INPUT.TRACKING.EXCLUDE = str(root / "vot.txt")
+    (root / "vot.txt").write_text(text)
+    line = refusal(batches, cfg)
+    assert line.startswith(f"INPUT.TRACKING.EXCLUDE: none of the 2 names in {root}/vot.txt") and hint in line
+    assert ("off by one" in line) == text.startswith("7") and f"({TRAIN}), such as hidden" in line
+
+
+def test_an_empty_folder_as_a_tracking_set_is_told_as_such(cfg, root):
+    (root / "mine/val/notes").mkdir(parents=True)
+    for name, what in (("mine/val", "holds no tracking sequences"), ("mine/val/notes", "is empty")):
+        line = refusal(ensure_registered, [name])
+        assert f"the folder {root}/{name} {what}: expected list.txt or sequence folders with groundtruth.txt; " in line
 
 
 def test_all_excluded_is_no_training(cfg, root):
@@ -192,6 +212,24 @@ def test_a_test_sequence_that_no_tracker_can_start_is_named(cfg, root, line, say
 def test_a_test_sequence_of_another_size_than_its_labels_is_refused(cfg, root):
     (root / VAL / "S1/meta_info.ini").write_text("[METAINFO]\nresolution: (640, 480)\n")
     assert "is 64x48 pixels, but the labels are for 640x480" in refusal(check_data_sets, cfg, training=False)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_frame_of_another_size_than_the_first_is_refused_in_evaluation(cfg, root, labelled):
+    """Its box would be in other pixels than its label. Where labels are hidden, so are those of the server."""
+    Image.new("RGB", (32, 24)).save(root / VAL / "S3/00000003.jpg")
+    name = VAL
+    if not labelled:
+        name = "got10k_test"
+        shutil.copytree(root / VAL, root / "got10k/test")
+        for number in range(1, 4):
+            path = root / f"got10k/test/S{number}/groundtruth.txt"
+            path.write_text(path.read_text().splitlines()[0] + "\n")
+    (_, _, sample) = (batch[0] for batch in build_video_test_loader(cfg, name))
+    line = refusal(list, sample["frames"])
+    assert "S3/00000003.jpg (frame 2 of" in line and "is 32x24 pixels, but the labels are for 64x48" in line
+    cfg.DATASETS.TEST = (name,)
+    check_data_sets(cfg, training=False)  # looks at first frames alone
 
 
 def test_missing_pictures_stop_a_training_or_are_left_out(cfg, root):

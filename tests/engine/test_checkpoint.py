@@ -466,10 +466,19 @@ def test_another_architecture_is_refused_with_counts_and_the_model_stays(source,
     assert same(before, model.state_dict())
 
 
+def test_a_weight_file_in_a_folder_that_is_not_there_is_told_with_what_makes_it(tmp_path):
+    told = f"there is no folder {tmp_path}/first: train the configuration that writes there first .*first stage.*or name"
+    with pytest.raises(InputError, match=told) as error:
+        read_checkpoint(tmp_path / "first/model_final.pth")
+    assert "MODEL.WEIGHTS, demo.py --weights" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(InputError, match="there is no weight file in that folder; name another one"):
+        read_checkpoint(tmp_path / "model_final.pth")
+
+
 def test_too_small_a_share_is_refused_unless_partial_is_allowed():
     weights = random_weights(Detector())
     half = dict(list(weights.items())[::2])
-    with pytest.raises(InputError, match="--allow-partial"):
+    with pytest.raises(InputError, match="train_net.py --eval-only --allow-partial"):  # demo.py has no such option
         load_weights(Detector(), half)
     report = load_weights(Detector(), half, allow_partial=True)
     assert len(report.matched) > 40 and len(report.missing) > 20

@@ -87,8 +87,9 @@ def test_first_published_names_are_whole_for_evaluation(coco):
     ("MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS", 3, r"pixel_decoder.transformer.encoder.layers\.2\."),
 ])  # fmt: skip
 def test_a_training_does_not_quietly_start_with_another_head(coco, key, value, named):
-    with pytest.raises(InputError, match=f"mask head.*{named}.*MODEL.MASK_FORMER.*--allow-partial"):
+    with pytest.raises(InputError, match=f"mask head.*{named}.*MODEL.MASK_FORMER") as error:
         load_weights(model(key, value), coco, scope="parts")
+    assert "--allow-partial" not in str(error.value)  # a training has no such option
     report = load_weights(model(key, value), coco, scope="parts", allow_partial=True)
     assert len(report.matched) > 150
 

@@ -21,6 +21,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import InputError
 from stpn.prompting import SupportSampler, support_stream
+from stpn.prompting.sampling import POLICIES
 
 
 class BrightSpotModel:
@@ -203,6 +204,15 @@ def test_unreadable_frames_keep_their_place_and_never_reach_the_model(policy):
     assert [len(r.predictions) for r in results] == [0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0]
     assert results[4].image.shape == (24, 32, 3) and results[4].image.max() == 0
     assert results[4].error == "frame 4 is broken"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_video_without_a_frame_that_can_be_read_has_empty_results_whatever_the_policy(policy):
+    model = predictor(policy)
+    assert list(model.stream([])) == [] == model([])
+    broken = [Frame(i, i / 10, None, error=f"frame {i} is broken") for i in range(3)]
+    results = list(model.stream(open_source(broken, on_error="skip")))
+    assert [(r.index, r.error, len(r.predictions)) for r in results] == [(f.index, f.error, 0) for f in broken]
 
 
 def test_folder_with_a_truncated_picture_gives_the_frames_before_it_then_the_error(tmp_path):

@@ -163,8 +163,12 @@ def test_the_baseline_tracks_without_a_sampler(images):
     assert predictor.sampler(open_source(images)) is None and len(predictor(images, boxes=BOXES)) == 9
 
 
-def test_unreadable_frames_keep_their_place_and_the_boxes_are_of_the_first_readable_one(predictor, images):
+def test_unreadable_frames_keep_their_place_and_the_boxes_are_of_the_first_readable_one(predictor, images, caplog):
+    caplog.set_level("INFO", "stpn")
+    list(predictor.stream(with_errors(images, (4,)), boxes=BOXES))
+    assert "the first that could be read" not in caplog.text
     results = list(predictor.stream(with_errors(images, (0, 1, 4, 8)), boxes=BOXES))
+    assert "the targets start in frame 2, the first that could be read" in caplog.text
     assert [(r.index, len(r.predictions)) for r in results] == list(enumerate([0, 0, 2, 2, 0, 2, 2, 2, 0]))
     assert results[2].predictions.pred_boxes.tensor.tolist() == [[10, 15, 30, 35], [40, 30, 56, 42]]
     readable = [images[i] for i in (2, 3, 5, 6, 7)]

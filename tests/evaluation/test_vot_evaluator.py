@@ -15,7 +15,7 @@ from track_sets import write_set
 from stpn.data import builtin
 from stpn.data.datasets import load_got10k
 from stpn.data.tracking_sets import TrackingEntry
-from stpn.errors import InputError
+from stpn.errors import InputError, PartialResult
 from stpn.evaluation import GOT10kEvaluator
 from stpn.evaluation.tracking_metrics import Score
 from stpn.evaluation.tracking_report import best_first
@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_the_files_written_on_the_way(tmp_path):
     assert figures == again and 0 < figures["got10k"]["AO"] < 100
     first, second = (json.loads((folder / "got10k_metrics.json").read_text()) for folder in
                      (tmp_path, tmp_path / "again"))
-    assert first.pop("tracker") == "tracker" and second.pop("tracker") == "tracks"
+    assert first.pop("tracker") == "tracker" and second.pop("tracker") == tmp_path.name
     rates = [content.pop("frames_per_second") for content in (first, second)]
     assert rates[0]["model_only"] == rates[1]["model_only"] and rates[1]["end_to_end"] is None
     assert first == second
@@ -135,6 +135,24 @@ def test_a_submission_of_part_of_the_official_set_is_refused(tmp_path):
     with pytest.raises(InputError, match="has 3 sequences here, but the server expects 180"):
         GOT10kEvaluator("tracks_test_part").evaluate_results(tmp_path / "tracks", submission=tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
+
+
+def test_of_part_of_the_official_set_tracks_are_kept_for_when_the_rest_is_there(tmp_path, caplog):
+    evaluator = GOT10kEvaluator("tracks_test_part", output_folder=tmp_path)
+    told = "tracks_test_part has 3 sequences here, but the server expects 180"
+    assert evaluator.resume({"parameters": "a"}) == frozenset()
+    assert f"{told}: there will be no submission" in caplog.text  # before anything is tracked
+    evaluator.reset()
+    process(evaluator, outputs(part="test"))
+    with pytest.raises(PartialResult, match=f"no submission: {told}; tracks of these are in {tmp_path}/tracks; "):
+        evaluator.evaluate()
+    assert len(list((tmp_path / "tracks").iterdir())) == 3 and not (tmp_path / "submission.zip").exists()
+    again = GOT10kEvaluator("tracks_test_part", output_folder=tmp_path)
+    assert again.resume({"parameters": "a"}) == {f"tracks/test/S{number}" for number in (1, 2, 3)}
+    whole = GOT10kEvaluator("tracks_test_test", output_folder=tmp_path / "whole")
+    caplog.clear()
+    whole.resume({"parameters": "a"})
+    assert whole.lacking is None and "no submission" not in caplog.text
 
 
 def test_what_is_odd_in_results_is_warned_of(tmp_path, caplog):
@@ -246,10 +264,12 @@ def test_several_trackers_have_a_curve_each_and_the_best_is_named_first(tmp_path
     def columns(scores):
         write_success_plot(tmp_path / "a.png", scores, dataset="x")
         image = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
-        column = image[:, -150]  # right of the legend
-        return len({tuple(color) for color in column[np.ptp(column, axis=1) > 90]})
+        area = image[:, -200:-100].reshape(-1, 3)  # right of the legend
+        colors, counts = np.unique(area[np.ptp(area, axis=1) > 90], axis=0, return_counts=True)
+        return sum(counts > 20)  # less are mixed with the background
 
     scores = {name: Score(level, level, level, 1.0, np.full(101, level), 9)
               for name, level in (("low", 0.3), ("high", 0.9), ("middle", 0.6), ("undefined", math.nan))}
     assert columns({"low": scores["low"]}) == 1 and columns(scores) == 3
     assert [name for name, _ in best_first(scores)] == ["high", "middle", "low", "undefined"]
+    assert columns({name: scores["middle"] for name in "abcdef"}) == 6  # curves that lie on each other

@@ -74,11 +74,11 @@ def _renamed(classes):
 
 def _problems(findings, shown):
     lines = [summary(findings)]
-    for kind, (title, effect) in KINDS.items():
-        found = findings.by_kind.get(kind, [])
+    for name, kind in KINDS.items():
+        found = findings.by_kind.get(name, [])
         if not found:
             continue
-        lines += ["", f"{len(found)} {title}; {effect}"]
+        lines += ["", kind.counted(len(found))]
         lines += [f"    {where}: {message}" for where, message in found[:shown]]
         if shown is not None and len(found) > shown:
             lines.append(f"    ... and {len(found) - shown} more")

@@ -5,7 +5,9 @@ import itertools
 import os
 
 import numpy as np
+from detectron2.config import get_cfg
 
+from ...config import add_stpn_config
 from ...crops import check_box
 from ...errors import InputError
 from ..image import read_image
@@ -15,7 +17,6 @@ from ..video import VideoIndex
 from .checked_set import CheckedBox, CheckedFrame, CheckedSet
 
 _TARGET = "target"
-_MIN_LENGTH = 20  # the default of INPUT.TRACKING.MIN_LENGTH
 
 
 class TrackSet(CheckedSet):
@@ -35,6 +36,7 @@ class TrackSet(CheckedSet):
         self.lengths = {record["video_id"]: record["video_length"] for record in self._records}
         self._starts = list(itertools.accumulate(self.lengths.values(), initial=0))
         self._seen = [seen_frames(record) for record in self._records]
+        self._min_length = _defaults().INPUT.TRACKING.MIN_LENGTH
         self._missing = missing_files([path for video_id in self.lengths for path in self._index.paths(video_id)])
 
     def __len__(self):
@@ -78,8 +80,9 @@ class TrackSet(CheckedSet):
     def notes(self):
         hidden = [] if self.labelled else ["labels   hidden but for the first box of each sequence: the set is for "
                                            "testing, not for training"]
-        return hidden + ([f"labels   {len(self._faults)} sequences cannot be read and are not counted above"]
-                         if self._faults else [])
+        faults = len(self._faults)
+        what = "1 sequence cannot be read and is" if faults == 1 else f"{faults} sequences cannot be read and are"
+        return hidden + ([f"labels   {what} not counted above"] if faults else [])
 
     def _at(self, position):
         """-> (number of the sequence, frame in it)."""
@@ -104,11 +107,20 @@ class TrackSet(CheckedSet):
             return
         wrong = np.flatnonzero(record["absent"] & (record["cover"] > 0))
         if len(wrong):
-            findings.add("visibility", record["video_id"], f"{len(wrong)} frames, the first is line {wrong[0] + 1} of "
-                                                           "both files")
+            findings.add("visibility", record["video_id"], f"{_frames(len(wrong))}, the first is line {wrong[0] + 1} "
+                                                           "of both files")
 
-    @staticmethod
-    def _report_length(record, seen, findings):
-        if not is_long_enough(seen, _MIN_LENGTH):
-            findings.add("short sequence", record["video_id"], f"{len(seen)} frames, of which {seen.sum()} show the "
-                                                               "target")
+    def _report_length(self, record, seen, findings):
+        if not is_long_enough(seen, self._min_length):
+            shows = f"{seen.sum()} show{'s' * (seen.sum() == 1)}"
+            findings.add("short sequence", record["video_id"], f"{_frames(len(seen))}, of which {shows} the target")
+
+
+def _frames(number):
+    return f"{number} frame{'s' * (number != 1)}"
+
+
+def _defaults():
+    cfg = get_cfg()
+    add_stpn_config(cfg)
+    return cfg

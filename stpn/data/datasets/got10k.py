@@ -9,6 +9,7 @@
     <folder>/groups.json                   {"group": {"<sequence>": [frame from 0, ...]}}   optional; for evaluation
 """
 
+import functools
 import logging
 import re
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from ...errors import InputError
 from ..text_file import read_text
 from .frame_groups import read_groups
 from .number_lines import refuse, told
-from .numbered_pictures import Numbered, numbered_pictures
+from .numbered_pictures import Numbered, numbered_pictures, refuse_from_zero
 from .track_labels import read_boxes, read_flags, refuse_length
 from .track_record import folders_in, hidden_boxes, read_all, refuse_no_folder, sequence_dict
 
@@ -64,10 +65,17 @@ def sequence_names(folder, *, faults=None):
             faults += told(path, wrong)
     else:
         names = folders_in(folder)
-        logger.warning("%s is missing: taken are the %d folders beside it, in sorted order", path, len(names))
+        _warn_of_no_list(path, len(names))
     if not names:
         raise InputError(f"{folder} has no sequences; expected list.txt and a folder for each")
     return names
+
+
+@functools.cache  # once: evaluation and its evaluator, or several models, read the same set
+def _warn_of_no_list(path, count):
+    found = f"{count} folders" if count != 1 else "1 folder"
+    logger.warning("%s is missing: taken %s the %s beside it, in sorted order", path, "are" if count != 1 else "is",
+                   found)
 
 
 def _wrong_names(lines, folder):
@@ -84,8 +92,9 @@ def _wrong_names(lines, folder):
 
 def _sequence(path, video_id, video_index, labelled):
     pictures, boxes = numbered_pictures(path), read_boxes(path / "groundtruth.txt")
+    refuse_from_zero(path, pictures)
     length = _length(path, pictures, len(boxes), labelled)
-    pictures = pictures or Numbered(str(path).replace("{", "{{").replace("}", "}}") + "/{:08d}.jpg", 1, length)
+    pictures = pictures or Numbered.of(path, first=1, last=length)
     # Not pictures.first: where the first is missing, the others keep their numbers.
     video_index.add(video_id, pictures.pattern, length, first=1)
     absent = cover = None
@@ -104,7 +113,7 @@ def _length(path, pictures, rows, labelled):
         raise InputError(f"{path} has no pictures; expected 00000001.jpg and those that follow")
     length = rows if pictures is None else pictures.last
     if labelled or rows != 1:
-        refuse_length(path / "groundtruth.txt", rows, length, f"the last picture has number {length}")
+        refuse_length(path / "groundtruth.txt", rows, length, f"the last picture has number {length}", pictures=True)
     return length
 
 

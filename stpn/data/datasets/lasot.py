@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ..text_file import read_text
 from .number_lines import refuse
-from .numbered_pictures import Numbered, numbered_pictures
+from .numbered_pictures import Numbered, numbered_pictures, refuse_from_zero
 from .track_labels import read_boxes, read_flags, refuse_length
 from .track_record import read_all, refuse_no_folder, sequence_dict
 
@@ -51,8 +51,10 @@ def _folders(folder):
 def _sequence(path, video_id, video_index):
     pictures, boxes = numbered_pictures(path / "img"), read_boxes(path / "groundtruth.txt")
     length = len(boxes)
-    pictures = pictures or Numbered(str(path / "img").replace("{", "{{").replace("}", "}}") + "/{:08d}.jpg", 1, length)
-    refuse_length(path / "groundtruth.txt", length, pictures.last, f"the last picture has number {pictures.last}")
+    pictures = pictures or Numbered.of(path / "img", first=1, last=length)
+    refuse_from_zero(path / "img", pictures)
+    refuse_length(path / "groundtruth.txt", length, pictures.last, f"the last picture has number {pictures.last}",
+                  pictures=True)
     video_index.add(video_id, pictures.pattern, length, first=1)
     hidden = [read_flags(path / name, high=1, length=length, one_line=True)
               for name in ("full_occlusion.txt", "out_of_view.txt")]

@@ -16,6 +16,12 @@ class Numbered(NamedTuple):
     first: int
     last: int
 
+    @classmethod
+    def of(cls, folder, *, first, last, digits=8, extension=".jpg"):
+        """folder: of the pictures, without any where the defaults say how they would be named."""
+        base = os.path.join(str(folder), "").replace("{", "{{").replace("}", "}}")  # no places for the number
+        return cls(f"{base}{{:0{digits}d}}{extension}", first, last)
+
 
 def numbered_pictures(folder):
     """-> Numbered of the folder's pictures, None when there are none. Names without a number are passed over.
@@ -32,6 +38,12 @@ def numbered_pictures(folder):
     if not numbers:
         return None
     first, digits, extension = numbers[0]
-    # The braces of a folder's name are no places for the number.
-    base = os.path.join(str(folder), "").replace("{", "{{").replace("}", "}}")
-    return Numbered(f"{base}{{:0{len(digits)}d}}{extension}", first, numbers[-1][0])
+    return Numbered.of(folder, first=first, last=numbers[-1][0], digits=len(digits), extension=extension)
+
+
+def refuse_from_zero(folder, pictures):
+    """InputError for the Numbered of a folder whose pictures should be numbered from 1: every box would be taken for
+    the frame before its own. pictures: None where there are none."""
+    if pictures is not None and pictures.first == 0:
+        raise InputError(f"{folder}: pictures are numbered from 0; expected from 00000001: rename them, each with the "
+                         "next number")

@@ -31,9 +31,13 @@ def read_flags(path, *, high, length, one_line=False):
     return flags.astype(np.int64)
 
 
-def refuse_length(path, lines, expected, reason):
-    """InputError where a file has not as many lines as expected."""
+def refuse_length(path, lines, expected, reason, *, pictures=False):
+    """InputError where a file has not as many lines as expected. pictures: it is pictures that are counted, of which
+    the last may be missing."""
     if lines < expected:
         raise InputError(f"{path}:{lines}: the file ends with this line; expected {expected} lines, as {reason}")
     if lines > expected:
-        raise InputError(f"{path}:{expected + 1}: is one line too many of {lines}; expected {expected}, as {reason}")
+        one = lines == expected + 1
+        many = f"is one line too many of {lines}" if one else f"here begin {lines - expected} lines too many"
+        missing = f", or the last {'picture is' if one else 'pictures are'} missing" if pictures else ""
+        raise InputError(f"{path}:{expected + 1}: {many}{missing}; expected {expected}, as {reason}")

@@ -49,10 +49,7 @@ def convert(source, output, cfg, *, kind="auto", part=None, box_stds=None, overw
     left_out = {name: family.reason_left_out(name, part, cfg) for name in report.unexpected}
     fresh = _check_complete(report, left_out, part, family)
     put(model.eval(), weights, report.matched)
-    try:
-        verified = family.verify(source, model, weights, cfg, part)
-    except InputError as error:
-        raise InputError(f"{source.name}: {error}; nothing was written") from None
+    verified = _verified(family, source, model, weights=weights, cfg=cfg, part=part)
     state = model.state_dict()
     metadata = {"source": source.name, "sha256": source.digest, "kind": source.kind, "part": part,
                 "config": config_name, "verified": "; ".join(verified)}
@@ -87,6 +84,14 @@ def _encoder(cfg):
         return nn.ModuleDict({"backbone": build_backbone(cfg)})
     except ValueError as error:
         raise InputError(f"the configuration does not describe an encoder: {error}") from None
+
+
+def _verified(family, source, model, *, weights, cfg, part):
+    """-> lines on what a forward of the model has proved."""
+    try:
+        return family.verify(source, model, weights, cfg, part)
+    except InputError as error:
+        raise InputError(f"{source.name}: {error}; nothing was written") from None
 
 
 def _check_complete(report, left_out, part, family):
