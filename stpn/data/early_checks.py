@@ -1,6 +1,7 @@
 """What can be said against a training run before its data sets are read and its model is built."""
 
 from ..config import class_count
+from ..errors import InputError
 from .agreement import check_count, is_tracker, refuse_other_task, refuse_unlabelled
 from .build import check_unused, mapper_of
 from .builtin import ENTRIES, ensure_registered, known_classes, plain_file
@@ -24,12 +25,26 @@ def check_early(cfg):
     if is_tracker(cfg):
         check_tracking(cfg.INPUT.TRACKING)
         excluded_names(cfg.INPUT.TRACKING.EXCLUDE)
+        _refuse_random_parts(cfg)
     files = {name: _json_file(name) for name in names}
     refuse_unlabelled([name for name in cfg.DATASETS.TRAIN if _has_no_labels(name, files[name])])
     for name in names if not is_tracker(cfg) else ():  # a target is of any class
         classes = known_classes(name) if name in ENTRIES or files[name] is not None else None
         if classes is not None:
             check_count(name, classes, class_count(cfg), training=True)
+
+
+def _refuse_random_parts(cfg):
+    """InputError where a part of a tracker that its stage does not train would stay random, and be saved as if it were
+    trained."""
+    if cfg.MODEL.WEIGHTS or not cfg.MODEL.MIXFORMER.SCORE_HEAD:
+        return
+    stage = cfg.MODEL.MIXFORMER.STAGE
+    todo = ("set MODEL.MIXFORMER.SCORE_HEAD False, or give weights that have one" if stage == "box" else
+            "give those of the first stage")
+    trained = "all but the score head" if stage == "box" else "the score head alone"
+    raise InputError(f"MODEL.WEIGHTS is empty, and MODEL.MIXFORMER.STAGE {stage} trains {trained}: the rest would stay "
+                     f"random; {todo}")
 
 
 def _json_file(name):

@@ -9,6 +9,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
+from tiny_vot import vot_config
 from track_sets import load, write_sequence, write_set
 
 from stpn import add_stpn_config
@@ -264,3 +265,12 @@ def test_groups_of_frames_come_with_the_metadata(tmp_path):
 def test_generated_sets_are_known_by_name():
     assert {"toy_got10k_train", "toy_got10k_val"} <= set(ENTRIES)
     assert ENTRIES["toy_got10k_val"].part == "val" and ENTRIES["toy_got10k_val"].folders == ("toy_got10k",)
+
+
+@pytest.mark.parametrize("stage, said", [("box", "SCORE_HEAD False"), ("score", "those of the first stage")])
+def test_a_part_that_is_not_trained_must_not_start_from_random(stage, said):
+    cfg = vot_config("MODEL.MIXFORMER.STAGE", stage, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "()", "DATASETS.TEST", "()")
+    with pytest.raises(InputError, match=said):
+        check_early(cfg)
+    cfg.MODEL.WEIGHTS = "first.pth"
+    check_early(cfg)
