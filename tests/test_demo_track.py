@@ -123,7 +123,6 @@ def test_a_box_outside_the_frame_is_one_line_and_leaves_no_file(box, said, demo,
     assert said in refused(capfd, tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["--init=-5,-5,20,20"], ["--init", "-5,-5,20,20"]])
 @pytest.mark.parametrize("box, said", [("x", "not four numbers"), ("1,2,3", "not four numbers"), ("1,2,0,4", "above 0"),
                                        ("-5,5,5,5", "outside the frame, whatever its size: it ends left of it")])
 def test_a_box_typed_wrongly_is_told_before_results_that_exist(box, said, demo, tmp_path, capfd):
@@ -134,6 +133,7 @@ def test_a_box_typed_wrongly_is_told_before_results_that_exist(box, said, demo, 
     assert said in line and (tmp_path / "out/clip.jsonl").read_text() == "of an earlier run"
 
 
+@pytest.mark.parametrize("arguments", [["--init=-5,-5,20,20"], ["--init", "-5,-5,20,20"]])
 def test_a_box_that_begins_outside_the_frame_is_followed(arguments, demo, tmp_path):
     assert demo(*arguments, "--no-video") == 0
     assert lines(tmp_path / "out" / "clip.jsonl")[0]["boxes"] == [[-5, -5, 15, 15]]

@@ -45,8 +45,8 @@ def parse_box(text):
         raise BoxError(f"the box {text!r} is not four numbers; expected x,y,w,h in pixels of the first frame, such as "
                        "120,80,60,40") from None
     if w > 0 and h > 0 and (x + w <= 0 or y + h <= 0):
-        raise BoxError(f"the box is {text} (x,y,w,h), outside the frame, whatever its size: it ends left of it or above "
-                       "it; expected one that shows some of it")
+        raise BoxError(f"the box is {text} (x,y,w,h), outside the frame, whatever its size: it ends left of it or "
+                       "above it; expected one that shows some of it")
     return _checked([x, y, w, h], abs(y) + abs(h) + 1, abs(x) + abs(w) + 1)
 
 

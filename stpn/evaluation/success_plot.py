@@ -8,8 +8,8 @@ from ..errors import atomic_path
 from .tracking_report import best_first
 
 _BESIDE = 5  # more trackers than this, and the legend would lie on the curves
-# Each line leaves more of a period free than the one before, so that of curves that lie on each other all show. A colour
-# comes again after ten.
+# Points, times the line's width: each line leaves more of a period free than the one before, so that of curves that lie
+# on each other all show. A colour comes again after ten.
 _PERIOD, _DRAWN = 12, (12, 10, 8, 6, 4, 2)
 
 
@@ -30,8 +30,8 @@ def write_success_plot(path, scores, *, dataset):
                   linestyle=(0, (drawn, _PERIOD - drawn)) if drawn < _PERIOD else "-")
     axes.grid(alpha=0.4)
     if many:
-        figure.legend(loc="outside right upper", fontsize="small")
+        figure.legend(loc="outside right upper", fontsize="small", handlelength=4)
     else:
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower left", handlelength=4)
     with atomic_path(path) as part:
         figure.savefig(part, format="png")

@@ -467,7 +467,7 @@ def test_another_architecture_is_refused_with_counts_and_the_model_stays(source,
 
 
 def test_a_weight_file_in_a_folder_that_is_not_there_is_told_with_what_makes_it(tmp_path):
-    told = f"there is no folder {tmp_path}/first: train the configuration that writes there first .*first stage.*or name"
+    told = f"there is no folder {tmp_path}/first: train the configuration that writes there first .*first stage.*name"
     with pytest.raises(InputError, match=told) as error:
         read_checkpoint(tmp_path / "first/model_final.pth")
     assert "MODEL.WEIGHTS, demo.py --weights" in str(error.value) and "\n" not in str(error.value)

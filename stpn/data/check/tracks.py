@@ -112,7 +112,7 @@ class TrackSet(CheckedSet):
 
     def _report_length(self, record, seen, findings):
         if not is_long_enough(seen, self._min_length):
-            shows = f"{seen.sum()} show{'s' * (seen.sum() == 1)}"
+            shows = f"{seen.sum()} show{'s' * int(seen.sum() == 1)}"
             findings.add("short sequence", record["video_id"], f"{_frames(len(seen))}, of which {shows} the target")
 
 
