@@ -43,7 +43,7 @@ def test_the_segmenters_find_and_name_the_objects_of_new_videos(name, datasets):
 @pytest.mark.parametrize("name", ["vot_baseline_score", "vot_stpn_score"])
 def test_the_trackers_follow_their_targets_through_new_sequences(name, datasets):
     write_toy_got10k(datasets / "toy_got10k", split="val", videos=3, seed=2023)
-    assert figures_of(name, "toy_got10k_val", datasets)["got10k"]["AO"] > 30
+    assert figures_of(name, "toy_got10k_val", datasets)["got10k"]["AO"] > 30  # 42 on sixty sequences
 
 
 @pytest.mark.parametrize("task", ["vis", "vot"])
