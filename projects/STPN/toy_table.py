@@ -24,7 +24,6 @@ from typing import NamedTuple
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
-import toy_controls as controls
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
@@ -38,6 +37,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.trainer import Trainer
 from stpn.engine.weights import load_weights
 from stpn.errors import InputError, atomic_path, run_script
+from stpn.study import controls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +53,7 @@ class Task(NamedTuple):
     configs: str
     kind: str
     column: Callable
-    controls: tuple = (controls.supports_of_another_video, controls.own_frame_only, controls.no_prompts)
+    controls: tuple = (controls.of_another_video, controls.own_frame_only, controls.no_prompts)
 
 
 def _columns(*figures):
@@ -65,7 +65,7 @@ TASKS = {
                 lambda name: name.startswith("AP50") or name == "AP"),
     "vis": Task(write_toy_ytvis, "toy_ytvis", "toy_ytvis_val", "vis_{}", "segm", _columns("AP", "AP50")),
     "vot": Task(write_toy_got10k, "toy_got10k", "toy_got10k_val", "vot_{}_score", "got10k",
-                _columns("AO", "SR0.5", "SR0.75"), (controls.prompts_of_another_target, None, controls.no_prompts)),
+                _columns("AO", "SR0.5", "SR0.75"), (controls.of_another_video, None, controls.no_prompts)),
 }
 ROWS = ("baseline", "STPN", "STPN, supports of another video", "STPN, own frame as only support", "STPN, no prompts")
 

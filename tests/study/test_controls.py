@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from load_script import load_script
 from tiny_vot import frames_of, moving_square, vot_model
 
-controls = load_script("projects/STPN/toy_controls.py")
+from stpn.study import controls
 
 
 class Frames(list):
