@@ -85,6 +85,8 @@ def test_models_of_two_tasks_and_videos_that_are_not_there_are_refused(tmp_path)
         script.main(["--config-file", toy["stpn"], "--against", toy["vis_baseline"], "--input", "x", "--output",
                      str(tmp_path)])
     base = ["--config-file", toy["stpn"], "--against", toy["baseline"], "--output", str(tmp_path)]
+    with pytest.raises(InputError, match="--init is for trackers"):
+        script.main([*base, "--init", "-1,2,30,40", "--dataset", "toy_vid_val", "--video", only_video("toy_vid_val")])
     with pytest.raises(InputError, match="has 0 videos 'nothing'"):
         script.main([*base, "--dataset", "toy_vid_val", "--video", "nothing"])
     with pytest.raises(InputError, match="either --input"):

@@ -13,6 +13,7 @@ trackers by target), or, with labels, in which one finds more of them. A tracker
 
 import argparse
 import logging
+import sys
 
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
@@ -24,7 +25,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.drawing import draw_detections, draw_note
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.results import JsonLinesWriter, prepare_output
-from stpn.engine.start_boxes import is_tracker, parse_box
+from stpn.engine.start_boxes import is_tracker, joined_boxes, parse_box
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import InputError, run_script
 from stpn.explain.difference import difference
@@ -43,11 +44,12 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", metavar="NAME", help="instead of --input: a data set, for its labels")
     parser.add_argument("--video", metavar="ID", help="one of its videos")
     parser.add_argument("--init", action="append", metavar="X,Y,W,H", help="a tracker's target in the first frame")
-    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="default 0.5")
+    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S",
+                        help="default 0.5; a tracker's boxes are shown all the same")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides of both")
-    return parser.parse_args(argv)
+    return parser.parse_args(joined_boxes(sys.argv[1:] if argv is None else argv))
 
 
 def opened(args):
@@ -78,7 +80,7 @@ def described(found, indices, names):
 
 
 def side_by_side(image, columns, names):
-    """columns: {title: Instances} -> one picture of them beside each other, of an even height."""
+    """columns: {title: Instances} -> one picture of them beside each other."""
     pictures = []
     for title, found in columns.items():
         picture = draw_note(draw_detections(image, found, names), title)
@@ -101,11 +103,17 @@ def main(argv=None):
     if predictors[0].class_names != names or len({type(p.model).__name__ for p in predictors}) > 1:
         raise InputError(f"{args.against} and {args.config_file} describe models of other kinds or classes; give two "
                          "of one task and one class table")
+    tracks = is_tracker(predictors[0].model)
+    if args.init and not tracks:
+        raise InputError("--init is for trackers, but these models find their objects themselves; leave it out")
     (source, truth, starts), (again, _, _) = opened(args), opened(args)
     boxes = [parse_box(text) for text in args.init] if args.init else starts
     paths = prepare_output(args.output, [f"{source.name}.mp4", f"{source.name}.jsonl"], overwrite=args.overwrite,
                            source=args.input)
-    more = {"boxes": boxes} if is_tracker(predictors[0].model) else {}
+    if tracks and not boxes:
+        raise InputError("a tracker needs the box of its target in the first frame; give --init x,y,w,h, or --dataset "
+                         "and --video")
+    more = {"boxes": boxes} if tracks else {}
     streams = [p.stream(s, **more) for p, s in zip(predictors, (source, again), strict=True)]
     different = compared = 0
     with VideoWriter(paths[0], fps=source.fps) as video, JsonLinesWriter(paths[1]) as lines, source, again:

@@ -3,7 +3,7 @@
 
     demo.py --config-file configs/stpn_vid_swint.yaml --weights model.pth --input clip.mp4 --output out
     demo.py --config-file configs/stpn_ytvis19_swint.yaml --weights model.pth --input clip.mp4 --output out
-    demo.py --config-file configs/stpn_got10k_cvt21.yaml --weights model.pth --input clip.mp4 --output out \\
+    demo.py --config-file configs/stpn_got10k_cvt21_score.yaml --weights model.pth --input clip.mp4 --output out \\
             --init 120,80,60,40
 
 A detector's boxes have the colours of their classes. An instance has a mask and a track number, and its colour stays
@@ -21,7 +21,6 @@ Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 partial results (w
 
 import argparse
 import logging
-import re
 import sys
 
 from stpn.data.source import open_source
@@ -29,7 +28,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.drawing import draw_detections
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.results import prepare_output
-from stpn.engine.start_boxes import ask_for_box, parse_box
+from stpn.engine.start_boxes import ask_for_box, joined_boxes, parse_box
 from stpn.engine.video_run import run_video
 from stpn.engine.visualizer import visualize_detections
 from stpn.errors import InputError, PartialResult, run_script
@@ -58,18 +57,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--no-video", action="store_true", help="write the JSON lines only")
     parser.add_argument("--visualizer", action="store_true", help="draw with detectron2's Visualizer (slow)")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
-
-
-def _joined(argv):
-    """argv with "--init", "-10,5,30,30" as "--init=-10,5,30,30": argparse takes what begins with a minus for an
-    option."""
-    joined = []
-    for text in argv:
-        if joined and joined[-1] == "--init" and re.match(r"-[\d.]", text):
-            text = f"{joined.pop()}={text}"
-        joined.append(text)
-    return joined
+    return parser.parse_args(joined_boxes(sys.argv[1:] if argv is None else argv))
 
 
 def _positive(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import cv2
@@ -35,6 +36,17 @@ def check_given(boxes, model):
                          "first frame")
     elif not callable(boxes):
         rows_of(boxes)
+
+
+def joined_boxes(argv):
+    """argv with "--init", "-10,5,30,30" as "--init=-10,5,30,30": argparse takes what begins with a minus for an
+    option."""
+    joined = []
+    for text in argv:
+        if joined and joined[-1] == "--init" and re.match(r"-[\d.]", text):
+            text = f"{joined.pop()}={text}"
+        joined.append(text)
+    return joined
 
 
 def parse_box(text):

@@ -1,6 +1,10 @@
 """CheckedSet: what the check reads of a data set, whichever its format (layout.py, plain.py)."""
 
+import os
 from typing import NamedTuple
+
+from ...errors import InputError
+from ..image import read_image
 
 
 class CheckedBox(NamedTuple):
@@ -53,6 +57,16 @@ class CheckedSet:
     def decode(self, positions):
         """Yield (position, place of the picture, np.uint8 (H, W, 3) RGB or the InputError) for those of these
         ascending positions whose file is there, in the order in which it reads best."""
+        for position in positions:
+            path = self.picture(position)
+            try:
+                yield position, path, read_image(path)
+            except InputError as error:
+                if os.path.lexists(path):  # otherwise it has been reported as missing
+                    yield position, path, error
+
+    def picture(self, position):
+        """-> path of the picture file at a position; sets with frames in video files have their own decode."""
         raise NotImplementedError
 
     def without_objects(self):

@@ -8,7 +8,6 @@ from ...errors import InputError
 from ..datasets import frame_xml, image_sets
 from ..datasets.image_sets import EXTENSIONS, ListedFrame
 from ..datasets.imagenet_vid import CLASSES, read_classes, read_list
-from ..image import read_image
 from ..text_file import read_text
 from .checked_set import CheckedBox, CheckedFrame, CheckedSet
 from .lists import usable_frames
@@ -64,14 +63,8 @@ class LayoutSet(CheckedSet):
                              f"{found.name!r} is not among the {len(self._table)} known ids")
         return CheckedFrame(path, listed.video_id, listed.frame_index, size, boxes)
 
-    def decode(self, positions):
-        for position in positions:
-            path = self._picture(self._frames[position])
-            try:
-                yield position, path, read_image(path)
-            except InputError as error:
-                if os.path.lexists(path):  # otherwise it has been reported as missing
-                    yield position, path, error
+    def picture(self, position):
+        return self._picture(self._frames[position])
 
     def _stem(self, frame):
         return f"{frame.video_id}/{frame.frame_index:06d}"

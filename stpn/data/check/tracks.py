@@ -2,7 +2,6 @@
 
 import bisect
 import itertools
-import os
 
 import numpy as np
 from detectron2.config import get_cfg
@@ -10,7 +9,6 @@ from detectron2.config import get_cfg
 from ...config import add_stpn_config
 from ...crops import check_box
 from ...errors import InputError
-from ..image import read_image
 from ..missing import missing_files
 from ..track_sampling import is_long_enough, seen_frames
 from ..video import VideoIndex
@@ -64,15 +62,9 @@ class TrackSet(CheckedSet):
         boxes = [CheckedBox(where, (x, y, x + w, y + h), _TARGET, i)] if shown else []
         return CheckedFrame(where, record["video_id"], t, (record["width"], record["height"]), boxes)
 
-    def decode(self, positions):
-        for position in positions:
-            i, t = self._at(position)
-            path = self._index.path(self._records[i]["video_id"], t)
-            try:
-                yield position, path, read_image(path)
-            except InputError as error:
-                if os.path.lexists(path):  # otherwise it has been reported as missing
-                    yield position, path, error
+    def picture(self, position):
+        i, t = self._at(position)
+        return self._index.path(self._records[i]["video_id"], t)
 
     def without_objects(self):
         return "no object", self.place, "no frame of any sequence shows its target"

@@ -2,11 +2,9 @@
 
 import os
 
-from ...errors import InputError
 from ..datasets.mask_rle import mask_box, with_area
 from ..datasets.ytvis import picture_folder, read_ytvis
 from ..datasets.ytvis_check import TABLES, check_ytvis, is_labelled
-from ..image import read_image
 from ..missing import missing_files
 from .checked_set import CheckedBox, CheckedFrame, CheckedSet
 from .sound_rows import in_file, refuse_lacking, sound_rows
@@ -62,15 +60,9 @@ class VisSet(CheckedSet):
         return CheckedFrame(f"video {video['id']} frame {t}", _title(video), t, size[::-1],
                             [box for box in boxes if box is not None])
 
-    def decode(self, positions):
-        for position in positions:
-            video, t = self._frames[position]
-            path = self._paths[video["id"]][t]
-            try:
-                yield position, path, read_image(path)
-            except InputError as error:
-                if os.path.lexists(path):  # otherwise it has been reported as missing
-                    yield position, path, error
+    def picture(self, position):
+        video, t = self._frames[position]
+        return self._paths[video["id"]][t]
 
     def without_objects(self):
         return "nothing shown", self.place, "no object in any frame: there is nothing to learn"
