@@ -15,8 +15,9 @@ ALLOWED = {
     "data": {"prompting.sampling", "prompting", "errors", "config", "crops"},
     "evaluation": {"data", "errors"},
     "engine": {"data", "evaluation", "meta_arch", "prompting", "errors", "config", "crops"},
-    "explain": {"encoders", "prompting", "data", "errors"},
-    "study": {"engine", "prompting", "errors"},
+    # heads: how SELSA's support is joined; evaluation: labels, and which objects it calls slow or fast.
+    "explain": {"encoders", "heads", "prompting", "data", "evaluation", "errors"},
+    "study": {"data", "engine", "prompting", "errors"},
     "errors": set(),
     "crops": {"errors"},
     "config": set(),

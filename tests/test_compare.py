@@ -68,7 +68,14 @@ def test_the_script_draws_labels_and_both_models_and_lists_where_they_differ(tmp
     script.main(["--config-file", toy[0], "--against", toy[1], "--dataset", "toy_vid_val", "--video",
                  only_video("toy_vid_val"), "--output", str(tmp_path)])
     lines = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
-    assert f"32 frames, {len(lines)} in which the two differ" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"32 frames, {len(lines)} in which the two differ" in said and len(said.splitlines()) < 30
+    (counted,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert counted["frames_that_differ"] == len(lines)
+    for side in ("against", "model"):
+        assert counted[side]["alone"] == sum(len(line[f"{side}_alone"]) for line in lines)
+        assert counted[side]["labels_alone"] == sum(len(line[f"labels_by_{side}_alone"]) for line in lines)
+        assert str(counted[side]["labels_found"]) in said
     for line in lines:
         assert any(line[key] for key in ("against_alone", "model_alone", "labels_by_against_alone",
                                          "labels_by_model_alone"))
@@ -76,6 +83,20 @@ def test_the_script_draws_labels_and_both_models_and_lists_where_they_differ(tmp
     with av.open(str(video)) as container:
         sizes = {(frame.width, frame.height) for frame in container.decode(video=0)}
     assert sizes == {(3 * 100, 96)}
+
+
+def test_trackers_without_scores_are_compared_with_the_labels_of_their_target(tmp_path, capsys):
+    """A score that is not known is null in the list, which is strict JSON."""
+    script = load_script("projects/STPN/compare.py")
+    toy = [str(ROOT / f"configs/toy/vot_{name}.yaml") for name in ("stpn", "baseline")]
+    video, weights = only_video("toy_got10k_val"), str(ROOT / "projects/STPN/weights/toy_vot_baseline.safetensors")
+    script.main(["--config-file", toy[0], "--against", toy[1], "--against-weights", weights, "--dataset",
+                 "toy_got10k_val", "--video", video, "--output", str(tmp_path), "MODEL.MIXFORMER.SCORE_HEAD", "False"])
+    (counted,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    lines = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert counted["labels"] == len(labelled_video("toy_got10k_val", video)[1])
+    assert 0 < counted["against"]["labels_alone"] and lines  # the other has random weights
+    assert {one["score"] for line in lines for one in line["against_alone"]} == {None}
 
 
 def test_models_of_two_tasks_and_videos_that_are_not_there_are_refused(tmp_path):

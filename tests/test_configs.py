@@ -22,7 +22,7 @@ from stpn.evaluation.build import EVALUATORS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = {path.relative_to(CONFIGS).as_posix(): path for path in sorted(CONFIGS.rglob("*.yaml"))
-         if path.parent.name != "studies"}  # which are read by stpn/study/plan.py
+         if "studies" not in path.parts}  # which are read by stpn/study/study_file.py
 SHARED = [name for name in FILES if "base" in Path(name).stem.split("_")]
 
 

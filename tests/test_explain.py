@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 import torch
@@ -17,6 +18,11 @@ from stpn.errors import InputError
 from stpn.explain import explained_frames
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def beside_its_modules(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "projects/STPN"))
 
 
 @pytest.fixture(scope="module")
@@ -47,31 +53,97 @@ def test_prompts_are_those_that_the_model_uses_and_pictures_those_of_the_support
     assert [frame.t for frame in found] == [3, 9]
     for frame in found:
         torch.testing.assert_close(frame.prompts[0], used[frame.t][1][0])
-        assert all((image == pictures[i]).all() for i, image in zip(frame.indices, frame.images, strict=True))
+        assert frame.supports.numbers == sampler.test(frame.t, 14)
+        assert all((image == pictures[i]).all()
+                   for i, image in zip(frame.supports.numbers, frame.supports.images, strict=True))
 
 
-def test_the_script_writes_its_sheets_and_numbers(clip, tmp_path, capsys):
-    script = load_script("projects/STPN/explain.py")
-    configs = [str(ROOT / f"configs/toy/{name}.yaml") for name in ("stpn", "baseline")]
-    command = ["--config-file", configs[0], "--against", configs[1], "--input", str(clip), "--frames", "3", "11",
-               "--output", str(tmp_path)]
-    script.main(command)
+def test_frames_keep_their_numbers_where_some_cannot_be_read(clip, predictor, tmp_path):
+    """The third of ten is broken: supports are counted without it, numbers are those of the files."""
+    for path in sorted(clip.glob("*.png"))[:10]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "00002.png").write_bytes(b"broken")
+    with open_source(str(tmp_path), on_error="skip") as source:
+        frames = ReadableFrames(source, predictor._prepare)
+        (found,) = explained_frames(predictor.model, frames, [9], sampler=predictor.model.sampler)
+    assert found.t == 9 and (found.picture == cv2.imread(str(clip / "00009.png"))[:, :, ::-1]).all()
+    readable = [0, 1, 3, 4, 5, 6, 7, 8, 9]
+    assert found.supports.numbers == [readable[i] for i in predictor.model.sampler.test(8, 9)]
+
+
+TOY = ["--config-file", str(ROOT / "configs/toy/stpn.yaml")]
+BASELINE = ["--against", str(ROOT / "configs/toy/baseline.yaml")]
+
+
+def explain(*arguments):
+    load_script("projects/STPN/explain.py").main([str(part) for part in arguments])
+
+
+def test_the_script_writes_its_sheets_and_numbers(clip, tmp_path, predictor):
+    command = [*TOY, *BASELINE, "--input", clip, "--frames", 3, 11, "--stage", "res3", "res4", "--output", tmp_path]
+    explain(*command)
     told = json.loads((tmp_path / "explain.json").read_text())
-    assert [frame["frame"] for frame in told["frames"]] == [3, 11]
-    assert [list(logit) for logit in told["frames"][1]["detection"]["logits"]] == [["against"], ["model"]]
+    assert [frame["frame"] for frame in told["frames"]] == [3, 11] and told["stages"] == ["res3", "res4"]
+    for frame in told["frames"]:
+        found = predictor(str(clip))[frame["frame"]]
+        best = int(found.scores.argmax())
+        assert [list(logit) for logit in frame["detection"]["logits"]] == [["against"], ["model"]]
+        assert frame["detection"]["score"] == pytest.approx(found.scores[best].item(), abs=1e-5)
+        assert frame["detection"]["box"] == pytest.approx(found.pred_boxes.tensor[best].tolist(), abs=1e-3)
     reads = told["prompts"]["prompt_reads_frame"]
     assert len(reads) == 5 and all(sum(prompt) == pytest.approx(1, abs=1e-4) for prompt in reads)
     assert told["prompts"]["support_frames"] == sorted(set(told["prompts"]["support_frames"]))
     for name in ("grad_cam", "support_reading", "prompt_reading"):
         assert cv2.imread(str(tmp_path / f"{name}.png")).std() > 10
     with pytest.raises(InputError, match="exists already"):
-        script.main(command)
+        explain(*command)
 
 
-def test_frames_that_are_not_there_and_models_of_other_kinds_are_refused(clip, tmp_path):
-    script = load_script("projects/STPN/explain.py")
-    base = ["--input", str(clip), "--frames", "99", "--output", str(tmp_path)]
-    with pytest.raises(InputError, match="no frame 99"):
-        script.main(["--config-file", str(ROOT / "configs/toy/stpn.yaml"), *base])
-    with pytest.raises(InputError, match="shows detectors"):
-        script.main(["--config-file", str(ROOT / "configs/toy/vis_stpn.yaml"), *base])
+def test_a_box_of_the_users_is_explained_in_every_frame_and_replaces_earlier_pictures(clip, tmp_path, predictor):
+    base = ["--input", clip, "--frames", 5, "--output", tmp_path, "--overwrite"]
+    explain(*TOY, *base)
+    name = predictor.class_names[3]
+    explain("--config-file", BASELINE[1], *base, "--box", "10,20,30,25", "--label", name)
+    (frame,) = json.loads((tmp_path / "explain.json").read_text())["frames"]
+    assert frame["detection"].pop("logits") and frame["detection"] == {
+        "label": name, "score": None, "box": [10, 20, 40, 45]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.json", "grad_cam.png"]
+
+
+def test_predictors_without_attention_leave_one_sheet_out_and_say_so(clip, tmp_path, capsys):
+    explain("--config-file", ROOT / "configs/toy/stpn_mixer.yaml", "--input", clip, "--frames", 2, "--output", tmp_path)
+    assert "support_reading.png is left out: MixerPredictor" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.json", "grad_cam.png", "prompt_reading.png"]
+
+
+@pytest.mark.parametrize("config", ["stpn_deep", "vis_stpn", "vot_stpn_score"])
+def test_the_film_has_every_frame_with_prompts_of_all_kinds_of_models(clip, tmp_path, config):
+    tracker = config.startswith("vot")
+    explain("--config-file", ROOT / f"configs/toy/{config}.yaml", "--input", clip, "--video", "--output", tmp_path,
+            *(["--init", "20,20,30,30"] if tracker else []))
+    with av.open(str(tmp_path / "explain.mp4")) as film:
+        frames = list(film.decode(video=0))
+    # A tracker's first frame has no prompts. A CvT has three stages, a Swin four.
+    assert len(frames) == 14 - tracker and round(frames[0].width / 304) == 5 - tracker
+
+
+def test_what_does_not_go_together_is_refused_in_one_line(clip, tmp_path):
+    base = ["--input", clip, "--frames", 1, "--output", tmp_path]
+    tracker = ["--config-file", ROOT / "configs/toy/vot_stpn_score.yaml"]
+    for arguments, said in (
+            ([*TOY, *base[:2], "--frames", 99, *base[4:]], "no frame 99"),
+            ([*TOY, *base[:2], *base[4:]], "nothing to show"),
+            ([*TOY, *base, "--stage", "res9"], "res2, res3, res4, res5"),
+            ([*TOY, *base, "--label", "unicorn"], "not a class of this model; its classes are"),
+            ([*TOY, *base, "--box", "1,2,30,30"], "give --label NAME"),
+            ([*TOY, *base, "--box", "1,2,-3,4", "--label", "rings"], "box"),
+            ([*TOY, *base, "--detection", 0], "expected 1"),
+            ([*TOY, *base, "--init", "1,2,3,4"], "--init is for trackers"),
+            ([*TOY, *base, "--against", ROOT / "configs/toy/vis_baseline.yaml"], "--against is for"),
+            (["--config-file", BASELINE[1], *base, "--video"], "without prompts"),
+            ([*tracker, *base], "needs --init"),
+            ([*tracker, *base[:2], "--frames", 0, *base[4:], "--init", "20,20,30,30"], "frame 0 is where"),
+            ([*tracker, *base, "--init", "20,20,30,30", "--label", "disc"], "not shown of trackers")):
+        with pytest.raises(InputError, match=said) as error:
+            explain(*arguments)
+        assert "\n" not in str(error.value)

@@ -7,18 +7,24 @@
         --dataset toy_got10k_val --video GOT-10k_Val_000001 --output output/compare
 
 With --dataset and --video the labels are the first picture. <name>.mp4: the labels, --against, the model.
-<name>.jsonl: a line for each frame in which one finds what the other misses (same class, IoU of at least 0.5; of
-trackers by target), or, with labels, in which one finds more of them. A tracker starts from --init, or from the labels.
+<name>.jsonl: a line for each frame in which one finds what the other misses (same class, IoU of at least 0.5, of
+masks where there are any; of trackers by target), or, with labels, in which one finds a label that the other misses:
+class, score and box (x1 y1 x2 y2) of each such thing. <name>.json: all of it counted, as printed at the end.
+A tracker starts from --init, or from the labels.
 """
 
 import argparse
+import json
 import logging
 import sys
+from collections import Counter
+from pathlib import Path
 
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
 import numpy as np
+from tabulate import tabulate
 
 from stpn.data.source import open_source
 from stpn.engine.config_file import load_config
@@ -27,11 +33,12 @@ from stpn.engine.predictor import VideoPredictor
 from stpn.engine.results import JsonLinesWriter, prepare_output
 from stpn.engine.start_boxes import is_tracker, joined_boxes, parse_box
 from stpn.engine.video_writer import VideoWriter
-from stpn.errors import InputError, run_script
-from stpn.explain.difference import difference
+from stpn.errors import InputError, atomic_path, run_script
+from stpn.explain.tally import SIDES, Tally
 from stpn.explain.truth import labelled_video
 
 _GAP = 4  # pixels between pictures
+_MOST = 8  # classes, and stretches of frames, in the printed summary
 
 
 def parse_arguments(argv=None):
@@ -61,24 +68,6 @@ def opened(args):
     return open_source(args.input), {}, None
 
 
-def frame_difference(models, truth, names):
-    """models: Instances of --against and of the model; truth: of the labels or None. -> what to tell, {} if nothing."""
-    against, model = models
-    apart = difference(against, model)
-    told = {"against_alone": described(against, apart.first, names),
-            "model_alone": described(model, apart.second, names)}
-    if truth is not None:
-        right = [{j for _, j in difference(found, truth).both} for found in models]
-        told |= {"labels": len(truth), "labels_by_against_alone": described(truth, sorted(right[0] - right[1]), names),
-                 "labels_by_model_alone": described(truth, sorted(right[1] - right[0]), names)}
-    return told if any(value for value in told.values() if isinstance(value, list)) else {}
-
-
-def described(found, indices, names):
-    return [{"label": names[int(found.pred_classes[i])], "score": round(float(found.scores[i]), 5),
-             "box": [round(v, 2) for v in found.pred_boxes.tensor[i].tolist()]} for i in indices]
-
-
 def side_by_side(image, columns, names):
     """columns: {title: Instances} -> one picture of them beside each other."""
     pictures = []
@@ -88,10 +77,40 @@ def side_by_side(image, columns, names):
     return np.concatenate(pictures, axis=1)
 
 
+def unscored(labels):
+    """-> labels as they are drawn: a score of 100% would say nothing."""
+    labels = labels[:]
+    labels.scores = labels.scores * float("nan")
+    return labels
+
+
 def shown(predictor, result, threshold):
     """A tracker's boxes are all shown, lost or not."""
     found = result.predictions
     return found if is_tracker(predictor.model) else found[found.scores >= threshold]
+
+
+def headers(args):
+    """-> of the printed table: which is which."""
+    configs = args.against, args.config_file
+    return [f"{side}: {Path(config).stem}" for side, config in zip(SIDES, configs, strict=True)]
+
+
+def table(summary, names):
+    """Summary of the Tally -> text of at most a screen. names: the headers of the two models."""
+    lines = [("found", "found (over all frames)"), ("alone", "not found by the other"),
+             ("labels_found", f"of {summary['labels']} labels found"), ("labels_alone", "labels found by it alone"),
+             ("no_label", "found where there is no such label")]
+    sides = [summary[side] for side in SIDES]
+    rows = [[text, *(side[key] for side in sides)] for key, text in lines if key in sides[0]]
+    classes = sum((Counter(side["alone_by_class"]) for side in sides), Counter())
+    rows += [[f"  not found by the other: {label}", *(side["alone_by_class"].get(label, 0) for side in sides)]
+             for label, _ in classes.most_common(_MOST)]
+    what = "something" if summary["labels"] is None else "a label"
+    places = [f"frames in which {name} alone finds {what}: {', '.join(side['frames'][:_MOST]) or 'none'}"
+              + f" and {len(side['frames']) - _MOST} more stretches" * (len(side["frames"]) > _MOST)
+              for name, side in zip(SIDES, sides, strict=True)]
+    return "\n".join([tabulate(rows, headers=["", *names]), *places])
 
 
 def main(argv=None):
@@ -108,27 +127,29 @@ def main(argv=None):
         raise InputError("--init is for trackers, but these models find their objects themselves; leave it out")
     (source, truth, starts), (again, _, _) = opened(args), opened(args)
     boxes = [parse_box(text) for text in args.init] if args.init else starts
-    paths = prepare_output(args.output, [f"{source.name}.mp4", f"{source.name}.jsonl"], overwrite=args.overwrite,
-                           source=args.input)
+    paths = prepare_output(args.output, [f"{source.name}.{kind}" for kind in ("mp4", "jsonl", "json")],
+                           overwrite=args.overwrite, source=args.input)
     if tracks and not boxes:
         raise InputError("a tracker needs the box of its target in the first frame; give --init x,y,w,h, or --dataset "
                          "and --video")
     more = {"boxes": boxes} if tracks else {}
     streams = [p.stream(s, **more) for p, s in zip(predictors, (source, again), strict=True)]
-    different = compared = 0
+    tally = Tally(names)
     with VideoWriter(paths[0], fps=source.fps) as video, JsonLinesWriter(paths[1]) as lines, source, again:
         for results in zip(*streams, strict=True):
             found = [shown(*pair, args.score_threshold) for pair in zip(predictors, results, strict=True)]
-            t, image, compared = results[0].index, results[0].image, compared + 1
-            columns = {"labels": truth[t]} if t in truth else {"labels": found[0][:0]} if truth else {}
-            columns |= {"against": found[0], "model": found[1]}
-            picture = side_by_side(image, columns, names)
-            video.write(picture, results[0].time)
-            told = frame_difference(found, truth.get(t), names)
-            different += bool(told)
-            if told:
-                lines.write({"index": t, "time": round(results[0].time, 6), **told})
-    print(f"{compared} frames, {different} in which the two differ; files: {', '.join(paths)}")
+            t, image, time = results[0].index, results[0].image, results[0].time
+            columns = {"labels": unscored(truth[t]) if t in truth else found[0][:0]} if truth else {}
+            columns |= dict(zip(SIDES, found, strict=True))
+            video.write(side_by_side(image, columns, names), time)
+            if told := tally.add(t, found, truth.get(t)):
+                lines.write({"index": t, "time": round(time, 6), **told})
+    summary = tally.summary()
+    with atomic_path(paths[2]) as part:
+        part.write_text(json.dumps({"score_threshold": None if tracks else args.score_threshold, **summary}, indent=1))
+    print(f"{summary['frames']} frames, {summary['frames_that_differ']} in which the two differ\n")
+    print(table(summary, headers(args)))
+    print(f"\nfiles: {', '.join(paths)}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Why a detector finds what it finds in a video: Grad-CAM of its encoder, and what its prompts read.
+"""Why a model finds what it finds in a video: Grad-CAM of its encoder, what its prompts read, and where they are read.
 
     explain.py --config-file configs/toy/stpn.yaml --input clip.mp4 --frames 4 12 20 --output output/explain
-        --against configs/toy/baseline.yaml
+        --against configs/toy/baseline.yaml --stage res4 res5
 
-grad_cam.png: the frames with the surest detection of the model; below, the heat of --against (the baseline) for that
-box and class, and the model's own (Figure 6 of the paper). support_reading.png: the first of the frames, how much
-each prompt reads of each part of its support frames. prompt_reading.png: which parts of the frame read each prompt,
-in the last block of each stage. explain.json: the boxes, scores and shares as numbers.
+grad_cam.png: the frames with what the model finds surest; below, for each stage, the heat of --against (the baseline)
+for that box and class, and the model's own (Figure 6 of the paper). Another detection: --detection 2 (the second
+surest), --label NAME (the surest of a class), or --box X,Y,W,H with --label, a box of your own, such as one that a
+model misses. Of a segmenter the class score is that of the mask's query in that frame. support_reading.png: of the
+first of the frames, how much each prompt reads of each part of its support frames. prompt_reading.png: which parts of
+that frame read each prompt, in the last block of each stage. explain.json: boxes, scores and shares as numbers.
+--video: explain.mp4, where prompts are read in every frame.
+
+Detectors and segmenters; of a tracker (--init X,Y,W,H as in demo.py) what concerns prompts. What a model does not have
+is left out with a line that says so.
 """
 
-import argparse
 import json
 import logging
 from pathlib import Path
@@ -18,128 +23,117 @@ from pathlib import Path
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
-import cv2
-import torch
+from explain_arguments import checked, parse_arguments, wish
+from explain_frames import collect, walk
 
 from stpn.data.source import open_source
 from stpn.engine.config_file import load_config
-from stpn.engine.drawing import draw_detections
 from stpn.engine.predictor import VideoPredictor
-from stpn.engine.readable_frames import ReadableFrames
 from stpn.engine.results import prepare_output
+from stpn.engine.video_writer import VideoWriter
 from stpn.errors import InputError, atomic_path, run_script
-from stpn.explain import explained_frames, grad_cam, prompt_reading, support_reading
-from stpn.explain.pictures import grid, heat, scaled, titled
+from stpn.explain import block_names, class_score, grad_cam, prompt_reading, support_reading
+from stpn.explain.pictures import png
+from stpn.explain.sheets import Column, ReadingFilm, cam_sheet, prompt_sheet, support_sheet
 
-WIDTH = 200  # pixels of a picture in the sheets
-
-
-def parse_arguments(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--weights", metavar="FILE", help="instead of the config's MODEL.WEIGHTS")
-    parser.add_argument("--against", metavar="FILE", help="config of the model to compare with, such as the baseline")
-    parser.add_argument("--against-weights", metavar="FILE")
-    parser.add_argument("--input", required=True, metavar="FILE|FOLDER|GLOB")
-    parser.add_argument("--frames", type=int, nargs="+", required=True, metavar="T", help="frame numbers from 0")
-    parser.add_argument("--stage", default="res4", help="stage of the encoder for Grad-CAM (default res4)")
-    parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
-    return parser.parse_args(argv)
+FILES = ("grad_cam.png", "support_reading.png", "prompt_reading.png", "explain.json", "explain.mp4")
 
 
-def collect(predictor, source, wanted):
-    """-> list of Explained, one a wanted frame. InputError where the video has not got one."""
-    with open_source(source) as opened:
-        frames = ReadableFrames(opened, predictor._prepare, fields=())
-        found = list(explained_frames(predictor.model, frames, wanted, sampler=predictor.sampler(opened)))
-    missing = sorted(set(wanted) - {frame.t for frame in found})
-    if missing:
-        raise InputError(f"{source} has no frame {missing[0]}; expected numbers below its length, from 0")
-    return found
+def cam_columns(args, models, frames, names, target_of):
+    """frames: for each model its list of Explained; target_of: see wish. -> (columns of the sheet, numbers of each
+    frame)."""
+    columns, numbers = [], []
+    sides = ("against", "model")[-len(models):]
+    for pair in zip(*frames, strict=True):
+        own = pair[-1]
+        target, told = target_of(models[-1], own), {"frame": own.t, "detection": None}
+        if target is None:
+            columns.append(Column(f"frame {own.t}: {missed(args)} found", own.picture, None, []))
+            numbers.append(told)
+            continue
+        cams = [grad_cam(model, one.item, score=class_score(model, one, target), stages=args.stage,
+                         prompts=one.prompts) for model, one in zip(models, pair, strict=True)]
+        heats = [(f"{stage}, {side}: logit {logit:.1f}", maps[stage]) for stage in args.stage
+                 for side, (maps, logit) in zip(sides, cams, strict=True)]
+        said = "the box given" if target.score is None else f"{target.score:.0%}"
+        columns.append(Column(f"frame {own.t}: {names[target.label]}, {said}", own.picture, target, heats))
+        logits = [{side: logit} for side, (_, logit) in zip(sides, cams, strict=True)]
+        told["detection"] = {"label": names[target.label], "score": target.score, "box": target.box, "logits": logits}
+        numbers.append(told)
+    return columns, numbers
 
 
-def surest(model, frame):
-    """-> Instances with the detection of the largest score, none where nothing is found."""
-    found = model.detect(frame.item, frame.prompts)
-    return found[found.scores.argsort(descending=True)[:1]]
+def missed(args):
+    return f"no {args.label or 'detection'}" + f" number {args.detection}" * (args.detection > 1)
 
 
-def cam(model, frame, detection, stage):
-    """-> (Grad-CAM (h, w) of that detection's box and class in this model, logit). h, w: as the model reads."""
-    item = frame.item
-    scale = item["image"].shape[2] / item["width"], item["image"].shape[1] / item["height"]
-    box = (detection.pred_boxes.tensor[0] * detection.pred_boxes.tensor.new_tensor([*scale, *scale])).tolist()
-    return grad_cam(model, item, box=box, label=int(detection.pred_classes[0]), stage=stage, prompts=frame.prompts)
+def readings(model, frame, notes):
+    """-> ({file name: picture}, numbers) of a frame with prompts; what cannot be shown is noted."""
+    maps = prompt_reading(model.backbone, frame.images, frame.prompts, **frame.context or {})
+    sheets = {"prompt_reading.png": prompt_sheet(maps, block_names(model.backbone), frame)}
+    told = {"frame": frame.t, "patches_read_prompts": [m.mean((1, 2)).tolist() for m in maps]}
+    if frame.supports is None:
+        notes.append("support_reading.png is left out: these prompts come from the templates, not from frames")
+        return sheets, told
+    try:
+        reads = support_reading(model.prompt_predictor, frame.supports.maps)
+    except InputError as error:
+        notes.append(f"support_reading.png is left out: {error}")
+        return sheets, told
+    sheets["support_reading.png"], shares = support_sheet(reads, frame.supports)
+    told |= {"support_frames": list(shares), "prompt_reads_frame": [list(row) for row in zip(*shares.values())]}
+    return sheets, told
 
 
-def column(models, frames, stage, names):
-    """One frame: pictures from top to bottom, and its numbers. frames: Explained of each model, the last one's own."""
-    detection, own = surest(models[-1], frames[-1]), frames[-1]
-    image = own.item["frame"].image
-    told = {"frame": own.t, "detection": None}
-    if not len(detection):
-        return [titled(image, f"frame {own.t}: nothing found", width=WIDTH)], told
-    label, score = names[int(detection.pred_classes[0])], float(detection.scores[0])
-    pictures = [titled(draw_detections(image, detection, names), f"frame {own.t}", width=WIDTH)]
-    told["detection"] = {"label": label, "score": score, "box": detection.pred_boxes.tensor[0].tolist(), "logits": []}
-    for name, model, frame in zip(("against", "model")[-len(models):], models, frames, strict=True):
-        values, logit = cam(model, frame, detection, stage)
-        pictures.append(titled(heat(image, values), f"{name}: logit {logit:.1f}", width=WIDTH))
-        told["detection"]["logits"].append({name: logit})
-    return pictures, told
+def write_film(predictor, args, start, path):
+    """explain.mp4, frame by frame: memory does not grow with the video."""
+    model, film = predictor.model, ReadingFilm(block_names(predictor.model.backbone))
+    with open_source(args.input) as source, VideoWriter(path, fps=source.fps) as video:
+        for frame in walk(predictor, source, None, start):
+            maps = prompt_reading(model.backbone, frame.images, frame.prompts, **frame.context or {})
+            video.write(film.picture(maps, frame), frame.item["frame"].time)
 
 
-def merged_reading(reads, frame):
-    """reads: (P, K, h, w). -> (the same with each support frame once, one that is repeated at the video's end as the
-    sum of its repetitions, {frame number: picture})."""
-    pictures = dict(zip(frame.indices, frame.images, strict=True))
-    places = [[k for k, i in enumerate(frame.indices) if i == wanted] for wanted in pictures]
-    return torch.stack([reads[:, place].sum(1) for place in places], 1), pictures
-
-
-def reading_sheets(model, frame):
-    """-> (support_reading.png, prompt_reading.png, numbers), of a model with prompts."""
-    reads, pictures = merged_reading(support_reading(model.prompt_predictor, frame.support), frame)
-    rows = [[titled(heat(image, scaled(reads[p])[k]), f"prompt {p}, frame {i}: {reads[p, k].sum():.0%}", width=WIDTH)
-             for k, (i, image) in enumerate(pictures.items())] for p in range(len(reads))]
-    maps = prompt_reading(model.backbone, model.images([frame.item["image"]]).tensor, frame.prompts)
-    last = [i for i, m in enumerate(maps) if i + 1 == len(maps) or maps[i + 1].shape != m.shape]
-    image = frame.item["frame"].image
-    below = [[titled(heat(image, scaled(maps[i][p])), f"block {i}, prompt {p}: {maps[i][p].mean():.1%}", width=WIDTH)
-              for p in range(len(maps[i]))] for i in last]
-    told = {"frame": frame.t, "support_frames": list(pictures), "prompt_reads_frame": reads.sum((2, 3)).tolist(),
-            "patches_read_prompts": [m.mean((1, 2)).tolist() for m in maps]}
-    return grid(rows), grid(below), told
+def sheets_of(args, predictors, start, target_of):
+    """-> ({file name: picture}, numbers, what was left out) of --frames. start: box of a tracker's target."""
+    models, notes = [predictor.model for predictor in predictors], []
+    frames = [collect(predictor, args.input, args.frames, start) for predictor in predictors]
+    content, numbers = {}, {"stages": args.stage, "frames": []}
+    if start is None:
+        columns, numbers["frames"] = cam_columns(args, models, frames, predictors[-1].class_names, target_of)
+        content["grad_cam.png"] = cam_sheet(columns)
+    else:
+        notes.append("grad_cam.png is left out: a tracker has no classes to explain")
+    if models[-1].prompt_predictor is not None:
+        sheets, numbers["prompts"] = readings(models[-1], frames[-1][0], notes)
+        content |= sheets
+    return content, numbers, notes
 
 
 def main(argv=None):
-    args = parse_arguments(argv)
+    args = parse_arguments(__doc__, argv)
     logging.basicConfig(format="%(message)s")
     asked = [(args.against, args.against_weights)] if args.against else []
     asked.append((args.config_file, args.weights))
     predictors = [VideoPredictor(load_config(config, args.opts), weights=weights) for config, weights in asked]
-    models = [predictor.model for predictor in predictors]
-    if not all(hasattr(model, "detect") for model in models):
-        raise InputError("explain.py shows detectors (VideoObjectDetector); give the configuration of one")
-    names = ["grad_cam.png", "support_reading.png", "prompt_reading.png", "explain.json"]
-    paths = dict(zip(names, prepare_output(args.output, names, overwrite=args.overwrite, source=args.input),
+    start, target_of = checked(args, predictors), wish(args, predictors[-1].class_names)
+    paths = dict(zip(FILES, prepare_output(args.output, FILES, overwrite=args.overwrite, source=args.input),
                      strict=True))
-    frames = [collect(predictor, args.input, args.frames) for predictor in predictors]
-    columns = [column(models, one, args.stage, predictors[-1].class_names) for one in zip(*frames, strict=True)]
-    depth = max(len(pictures) for pictures, _ in columns)
-    rows = [[pictures[i] for pictures, _ in columns if i < len(pictures)] for i in range(depth)]
-    content, numbers = {"grad_cam.png": grid(rows)}, {"stage": args.stage, "frames": [told for _, told in columns]}
-    if models[-1].prompt_predictor is not None:
-        content["support_reading.png"], content["prompt_reading.png"], numbers["prompts"] = reading_sheets(
-            models[-1], frames[-1][0])
-    for name, picture in content.items():
-        with atomic_path(paths[name]) as part:
-            part.write_bytes(cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
-    with atomic_path(paths["explain.json"]) as part:
-        part.write_text(json.dumps(numbers, indent=1))
-    print("files:", ", ".join(str(Path(paths[name])) for name in [*content, "explain.json"]))
+    made = []
+    if args.frames:
+        content, numbers, notes = sheets_of(args, predictors, start, target_of)
+        print(*notes, sep="\n", end="\n" * bool(notes))
+        files = {name: png(picture) for name, picture in content.items()}
+        for name, data in {**files, "explain.json": json.dumps(numbers, indent=1).encode()}.items():
+            with atomic_path(paths[name]) as part:
+                part.write_bytes(data)
+            made.append(name)
+    if args.video:
+        write_film(predictors[-1], args, start, paths["explain.mp4"])
+        made.append("explain.mp4")
+    for name in set(FILES) - set(made):  # of an earlier run that --overwrite replaces
+        Path(paths[name]).unlink(missing_ok=True)
+    print("files:", ", ".join(str(Path(paths[name])) for name in made))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def parse_arguments():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser.parse_args()
 
 
@@ -53,7 +54,7 @@ def accuracy(backbone, head, batch):
 def main():
     args = parse_arguments()
     torch.manual_seed(args.seed)
-    cfg = load_config(args.config_file, [])
+    cfg = load_config(args.config_file, args.opts)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
     backbone = build_backbone(cfg)
     head = torch.nn.Linear(backbone.embed_width, len(CLASSES))

@@ -14,12 +14,9 @@ stopped in: give the same command again. Your own videos (datasets/README.md) ne
         DATASETS.TRAIN "('my_set/train',)" DATASETS.TEST "('my_set/val',)"
 """
 
-import os
-
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
-import torch
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
@@ -29,6 +26,7 @@ from stpn.data.agreement import check_data_sets
 from stpn.data.builtin import register_all
 from stpn.engine.checkpoint import SafeCheckpointer, load_weights
 from stpn.engine.config_file import load_config
+from stpn.engine.devices import prepare_devices
 from stpn.engine.trainer import Trainer
 from stpn.errors import InputError, run_script
 
@@ -43,17 +41,6 @@ def parse_arguments(argv=None):
     if args.allow_missing:
         args.opts = [*args.opts, "DATALOADER.ALLOW_MISSING", "True"]
     return args
-
-
-def prepare_devices(cfg, args):
-    """Refuse devices that are not there, before any process starts."""
-    if cfg.MODEL.DEVICE.startswith("cuda"):
-        found = torch.cuda.device_count()
-        if found < args.num_gpus:
-            raise InputError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE} and --num-gpus {args.num_gpus}, but there are "
-                             f"{found} GPUs that torch can use; add MODEL.DEVICE cpu, or lower --num-gpus")
-    elif args.num_gpus * args.num_machines > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # launch() takes NCCL, which knows no CPU, where it sees a GPU
 
 
 def evaluate(cfg, args):
@@ -92,7 +79,8 @@ def work(args):
 
 def main(argv=None):
     args = parse_arguments(argv)
-    prepare_devices(load_config(args.config_file, args.opts), args)  # errors show before any process starts
+    device = load_config(args.config_file, args.opts).MODEL.DEVICE  # errors show before any process starts
+    prepare_devices(device, args.num_gpus, machines=args.num_machines)
     launch(one_process, args.num_gpus, num_machines=args.num_machines, machine_rank=args.machine_rank,
            dist_url=args.dist_url, args=(args,))
 

@@ -1,39 +1,59 @@
-"""Grad-CAM of a detector: which of the encoder's features speak for a class in a box."""
+"""Grad-CAM (arXiv 1610.02391): which of the encoder's features speak for a class of something found."""
+
+import contextlib
 
 import torch
 import torch.nn.functional as F
-from detectron2.structures import Boxes
 
 from ..errors import InputError
+from .stages import check_stages, encoder_stages
 
 
-def grad_cam(model, item, *, box, label, stage, prompts=None):
-    """model: a VideoObjectDetector with detectron2's StandardROIHeads, in eval mode. item: {"image": (3, h, w) uint8};
-    box: x1 y1 x2 y2 in pixels of that image; label: class number; stage: an output of the encoder such as "res5".
+def grad_cam(model, item, *, score, stages, prompts=None):
+    """model: with a PromptedSwin or PromptedCvT as backbone, in eval mode. item: {"image": (3, h, w) uint8}.
+    score: encoder's features {"res2": (1, C, h, w), ...} -> a number to explain, such as a class's logit (target.py).
+    stages: names such as "res5", also of stages that are no output of the encoder.
 
-    -> ((h, w) float in 0..1 over the image, the class's logit). Channels of the stage are weighted by their mean
-    gradient, as in the paper; what speaks against the class is cut off. InputError for a stage that does not reach the
-    class score."""
-    images = model.images([item["image"]])
-    with torch.enable_grad():
-        features = model.backbone(images.tensor, prompts=prompts)
-        if stage not in features:
-            raise InputError(f"stage {stage!r} is not known; expected one of {', '.join(features)}")
-        kept = features[stage].detach().requires_grad_()
-        logit = _logit(model, {**features, stage: kept}, box, label)
-        gradient = torch.autograd.grad(logit, kept, allow_unused=True)[0] if logit.requires_grad else None
-    if gradient is None:
-        raise InputError(f"stage {stage} does not reach the class score: the neck does not read it; take another")
-    cam = (gradient.mean((2, 3), keepdim=True) * kept).sum(1, keepdim=True).relu().detach()
-    cam = F.interpolate(cam, images.tensor.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    cam = cam[:item["image"].shape[1], :item["image"].shape[2]]
-    return cam / cam.max().clamp(min=torch.finfo(cam.dtype).tiny), logit.item()
+    -> ({stage: (h, w) float in 0..1 over the image}, the number). A stage's activation is the output of the encoder
+    that the heads read; of a stage of which they read none, what leaves its last block, with all that later blocks make
+    of it. (That is worse where both are there: raw tokens of a Swin have a few channels larger than all others.) Its
+    channels are weighted by their mean gradient, as in the paper; what speaks against is cut off, and a map of nothing
+    but that is 0. InputError for a stage that the encoder has not got or that does not reach the number."""
+    images, known = model.images([item["image"]]).tensor, encoder_stages(model.backbone)
+    check_stages(model.backbone, stages)
+    with torch.enable_grad(), contextlib.ExitStack() as stack:
+        kept = {stage: _keep_output(known[stage][-1], stack) for stage in stages}
+        # A frozen encoder has activations without gradient, unless its input has one.
+        features = model.backbone(images.clone().requires_grad_(), prompts=prompts)
+        value = score(features)
+        read = [features[stage] if stage in features else kept[stage][0] for stage in stages]
+        tokens = [kept[stage][0] for stage in stages]
+        gradients = torch.autograd.grad(value, [*read, *tokens], allow_unused=True)
+    cams = {}
+    for i, stage in enumerate(stages):
+        maps, gradient = read[i], gradients[i]
+        if stage not in features or gradient is None:
+            maps, gradient = (_as_maps(part, kept[stage][1]) for part in (tokens[i], gradients[len(stages) + i]))
+        if gradient is None:
+            raise InputError(f"stage {stage} does not reach the score: no part of the model reads it; take another")
+        cam = (gradient.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True).relu()
+        cams[stage] = _over_image(cam, images.shape[-2:], item["image"].shape[1:])
+    return cams, value.item()
 
 
-def _logit(model, features, box, label):
-    """The class score before softmax that the box head gives this box."""
-    heads, pyramid = model.roi_heads, model.neck(features)
-    boxes = Boxes(torch.as_tensor(box, dtype=torch.float32, device=model.device)[None])
-    pooled = heads.box_pooler([pyramid[name] for name in heads.box_in_features], [boxes])
-    scores, _ = heads.box_predictor(heads.box_head(pooled))
-    return scores[0, label]
+def _keep_output(block, stack):
+    """-> a list that will hold the block's output tokens (1, T + prompts, C) and its size (h, w)."""
+    kept = []
+    stack.callback(block.register_forward_hook(lambda module, arguments, output: kept.extend(
+        (output[0] if isinstance(output, tuple) else output, tuple(arguments[1])))).remove)
+    return kept
+
+
+def _as_maps(tokens, size):
+    """(1, T + prompts, C) -> (1, C, h, w) of the patches; None stays None."""
+    return None if tokens is None else tokens[:, :size[0] * size[1]].transpose(1, 2).unflatten(2, size)
+
+
+def _over_image(cam, padded, size):
+    cam = F.interpolate(cam, padded, mode="bilinear", align_corners=False)[0, 0, :size[0], :size[1]]
+    return cam / cam.max().clamp(min=torch.finfo(cam.dtype).tiny)

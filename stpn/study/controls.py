@@ -1,11 +1,25 @@
-"""Controls: what is done to a trained STPN model so that a gain from its supports must go. Each takes (model, loader)
-before the model is evaluated on the loader's videos; CONTROLS has them by name.
+"""Controls: what is done to an STPN model so that a gain from its neighbours must go. CONTROLS has them by name.
+
+Some are done to a trained model: they take (model, loader) before it is evaluated on the loader's videos. The others
+are settings of a model that is trained so.
 """
 
 import itertools
+from collections.abc import Callable
+from typing import NamedTuple
 
 from ..errors import InputError
 from ..prompting import SupportSampler
+
+
+class Control(NamedTuple):
+    """title: its row in a table; rules_out: what STPN's gain is not made of where the control has none; apply: of a
+    trained model, or None; overrides: of one that is trained: {KEY: value}."""
+
+    title: str
+    rules_out: str
+    apply: Callable | None = None
+    overrides: dict = {}
 
 
 def supports_of_another_video(model, loader):
@@ -61,4 +75,26 @@ def of_another_video(model, loader):
     (prompts_of_another_target if hasattr(model, "follow") else supports_of_another_video)(model, loader)
 
 
-CONTROLS = {"another_video": of_another_video, "own_frame": own_frame_only, "no_prompts": no_prompts}
+CONTROLS = {
+    "another_video": Control("supports of another video", "any prompts that look like a video's", of_another_video),
+    "own_frame": Control("own frame as only support", "a second look at the frame itself", own_frame_only),
+    "no_prompts": Control("prompts removed", "weights that were merely trained better", no_prompts),
+    "learnt_prompts": Control("learnt constant prompts (VPT)", "more tokens, the same for every frame",
+                              overrides={"MODEL.STPN.PREDICTOR.NAME": "ConstantPredictor",  # which has no options
+                                         "MODEL.STPN.PREDICTOR.TOKEN_NORM": False,
+                                         "MODEL.STPN.PREDICTOR.HIDDEN_DIM": 0}),
+    "own_frame_trained": Control("same parameters, own frame only", "more parameters and a second pass",
+                                 overrides={"INPUT.SUPPORT.TEST_POLICY": "own"}),
+}
+
+
+def control_rows(row, names):
+    """The controls `names` of a trained row -> rows of a study."""
+    return [_control_row(row, name, CONTROLS[name]) for name in names]
+
+
+def _control_row(row, name, control):
+    overrides = [*row.overrides, *(part for pair in control.overrides.items() for part in pair)]
+    of = row.name if control.apply else ""
+    return row._replace(name=control.title, overrides=overrides, weights_of=of, control=name, x=None, baseline=False,
+                        series="")

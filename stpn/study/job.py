@@ -1,5 +1,6 @@
 """One row of a study with one seed: train, evaluate, and leave a result file. Finished work is not done again."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -7,27 +8,37 @@ import time
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
+from detectron2.engine import launch
 from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
+from ..data.builtin import register_all
 from ..engine.checkpoint import load_weights
 from ..engine.config_file import flatten_config, load_config
+from ..engine.devices import prepare_devices
 from ..engine.trainer import Trainer
-from ..errors import InputError, atomic_path
+from ..errors import InputError, atomic_path, run_script
 from .controls import CONTROLS
 
 RESULT = "result.json"
-_LEFT_OUT = ("OUTPUT_DIR", "SEED", "MODEL.WEIGHTS", "MODEL.DEVICE")  # do not tell rows apart, or stand beside it
+_LEFT_OUT = ("OUTPUT_DIR", "SEED", "MODEL.WEIGHTS", "MODEL.DEVICE")  # do not tell rows apart, or are told beside it
 
 logger = logging.getLogger(__name__)
 
 
 class Job:
-    """One row with one seed. output: folder of the study."""
+    """One row with one seed. Its folder is below output/jobs and named after the row and its settings, so that studies
+    with the same output share the rows that they have in common, and a row that is changed is another row."""
 
     def __init__(self, study, row, seed, output):
         self.study, self.row, self.seed, self.output = study, row, seed, Path(output)
-        self.folder = self.output / row.folder / f"seed_{seed}"
+
+    @functools.cached_property
+    def folder(self):
+        jobs, key = self.output / "jobs", self.settings[:8]
+        found = sorted(jobs.glob(f"*_{key}"))
+        return (found[0] if found else jobs / f"{self.row.folder}_{key}") / f"seed_{self.seed}"
 
     @property
     def trained_by(self):
@@ -42,52 +53,67 @@ class Job:
 
     def config(self):
         cfg = load_config(str(self.row.config), self.row.overrides)
-        cfg.merge_from_list(["SEED", self.seed, "OUTPUT_DIR", str(self.folder)])
+        cfg.merge_from_list(["SEED", self.seed])
         return cfg
 
     def result(self):
-        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError where a finished result is of
-        other settings: a report must not mix the two."""
+        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError without the study's metrics.
+        """
         path = self.folder / RESULT
         if not path.is_file():
             return None
         found = json.loads(path.read_text())
-        if found["settings"] != self.settings():
-            raise InputError(f"{path} was made with other settings than the study file now has; choose another output "
-                             f"folder, or delete {self.folder} to run it again")
+        self._check(found["metrics"])
         return found
 
+    def _check(self, figures):
+        missing = [metric for metric in self.study.metrics if metric not in figures]
+        if missing:
+            raise InputError(f"{self.study.path}: the evaluation gives no {missing[0]}; its figures are "
+                             f"{', '.join(sorted(figures))}")
+
+    @functools.cached_property
     def settings(self):
-        """-> hash of all that the result depends on, apart from the data."""
+        """Hash of all that the result depends on, apart from the seed and the data."""
         cfg, trained = self.config(), self.trained_by.config()
-        told = [_told(cfg), _told(trained), trained.MODEL.WEIGHTS, self.row.control, self.seed]
+        changed = self.row.control if self.row.control and CONTROLS[self.row.control].apply else ""
+        told = [_told(cfg), _told(trained), trained.MODEL.WEIGHTS, changed]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run(self):
-        """Train (or go on with it) and evaluate. -> result."""
+    def run(self, *, gpus=1):
+        """Train (or go on with it) and evaluate, in so many processes (of a GPU each, or on the CPU). -> result."""
         found = self.result()
         if found is not None:
             return found
+        trained = self.trained_by
+        if trained is not self and not trained.weights.is_file():
+            raise InputError(f"row {self.row.name!r} evaluates weights of {self.row.weights_of!r}, which are not there "
+                             f"yet: {trained.weights}; run that row with seed {self.seed} first")
+        prepare_devices(self.config().MODEL.DEVICE, gpus)
+        launch(_work, gpus, dist_url="auto", args=(self,))
+        return self.result()
+
+    def work(self):
+        """What run does, in one of its processes."""
         start, trained = time.perf_counter(), self.trained_by
         if not trained.weights.is_file():
-            if trained is not self:
-                raise InputError(f"row {self.row.name!r} evaluates weights of {self.row.weights_of!r}, which are not "
-                                 f"there yet: {trained.weights}; run that row with seed {self.seed} first")
             self._train()
         figures, parameters = self._evaluate(trained.weights)
-        found = {"row": self.row.name, "seed": self.seed, "settings": self.settings(), "metrics": figures,
+        if not comm.is_main_process():
+            return
+        self._check(figures)
+        found = {"row": self.row.name, "seed": self.seed, "settings": self.settings, "metrics": figures,
                  "parameters": parameters, "seconds": round(time.perf_counter() - start, 1)}
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.folder / RESULT) as part:
             part.write_text(json.dumps(found, indent=1))
-        return found
 
     def _train(self):
         cfg = self.config()
         self.folder.mkdir(parents=True, exist_ok=True)
-        cfg.merge_from_list(["DATASETS.TEST", ()])  # evaluated below, once
+        cfg.merge_from_list(["OUTPUT_DIR", str(self.folder), "DATASETS.TEST", ()])  # evaluated below, once
         cfg.freeze()
-        seed_all_rng(self.seed)  # weights that start from random
+        seed_all_rng(self.seed + comm.get_rank())  # weights that start from random
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=True)
         trainer.train()
@@ -95,21 +121,28 @@ class Job:
     def _evaluate(self, weights):
         """-> ({"task/figure": value, ...}, number of parameters)."""
         cfg = self.config()
+        cfg.merge_from_list(["OUTPUT_DIR", str(self.folder)])
         (dataset,) = cfg.DATASETS.TEST
         model = Trainer.build_model(cfg).eval()
         load_weights(model, str(weights))
         parameters = sum(parameter.numel() for parameter in model.parameters())
         DatasetCatalog.get(dataset)
         loader = Trainer.build_test_loader(cfg, dataset)
-        if self.row.control:
-            CONTROLS[self.row.control](model, loader)
+        if self.row.control and CONTROLS[self.row.control].apply:
+            CONTROLS[self.row.control].apply(model, loader)
         found = inference_on_dataset(model, loader, Trainer.build_evaluator(cfg, dataset))
-        figures = {f"{task}/{name}": value for task, values in found.items() for name, value in values.items()}
-        missing = [metric for metric in self.study.metrics if metric not in figures]
-        if missing:
-            raise InputError(f"the evaluation gives no {missing[0]}; its figures are {', '.join(sorted(figures))}")
+        figures = {f"{task}/{name}": value for task, values in (found or {}).items() for name, value in values.items()}
         return figures, parameters
 
 
 def _told(cfg):
     return {key: value for key, value in flatten_config(cfg).items() if key not in _LEFT_OUT}
+
+
+def _work(job):
+    """In each process of a job."""
+    register_all()
+    if comm.get_world_size() > 1:
+        run_script(job.work)  # the exit code of a child says why it ended
+    else:
+        job.work()

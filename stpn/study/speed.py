@@ -19,27 +19,32 @@ _PAIRS = 10
 def measure_speeds(study, output, *, pairs=_PAIRS):
     """Write SPEEDS into output: {row: summary of timing.py, "control": that of the baseline against itself}.
 
-    Weights do not count, so nothing needs to be trained. Rows that are evaluated with a control are left out. One
-    thread and processor time on the CPU, events on a GPU. InputError without a baseline."""
-    if study.baseline is None:
+    Weights do not count, so nothing needs to be trained. Rows that are evaluated with a control are left out, those
+    that SPEEDS has are not measured again. One thread and processor time on the CPU, events on a GPU. InputError
+    without a baseline."""
+    rows = [(row, study.baseline_of(row)) for row in study.rows if not row.baseline and not row.control]
+    if not all(base for _, base in rows):
         raise InputError(f"{study.name}: no row is the baseline, so that there is nothing to compare speeds with")
-    base = _arm(study, study.baseline, output)
-    found, threads = {}, torch.get_num_threads()
+    path, threads = Path(output) / SPEEDS, torch.get_num_threads()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = json.loads(path.read_text()) if path.is_file() else {}
     try:
-        for row in study.rows:
-            if not row.baseline and not row.control:
-                found[row.name] = _compare(base, _arm(study, row, output), pairs)
+        for row, base in rows:
+            key = [Job(study, one, study.seeds[0], output).settings for one in (base, row)]
+            if found.get(row.name, {}).get("settings") != key:
+                measured = _compare(_arm(study, base, output), _arm(study, row, output), pairs)
+                found[row.name] = {**measured, "settings": key}
+                with atomic_path(path) as part:
+                    part.write_text(json.dumps(found, indent=1))
     finally:
         torch.set_num_threads(threads)
-    Path(output).mkdir(parents=True, exist_ok=True)
-    with atomic_path(Path(output) / SPEEDS) as part:
-        part.write_text(json.dumps(found, indent=1))
 
 
-def read_speeds(output):
+def read_speeds(study, output):
     """-> {row: speed relative to the baseline}; empty where nothing has been measured."""
-    path = Path(output) / SPEEDS
-    return {row: found["ratio"] for row, found in json.loads(path.read_text()).items()} if path.is_file() else {}
+    path, names = Path(output) / SPEEDS, {row.name for row in study.rows}
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return {row: one["ratio"] for row, one in found.items() if row in names}
 
 
 def _compare(base, arm, pairs):

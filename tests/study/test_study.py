@@ -1,7 +1,9 @@
-"""Studies: files that are refused, jobs that are not run twice, a training that goes on, and the report."""
+"""Studies: files that are refused, jobs that are not run twice, and a training that goes on."""
 
 import json
-import time
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,16 @@ from load_script import load_script
 from tiny_toy import TINY, toy_sets
 
 from stpn.data.builtin import ensure_registered
+from stpn.engine.config_file import flatten_config
 from stpn.engine.trainer import Trainer
 from stpn.errors import InputError
+from stpn.study import speed
+from stpn.study.controls import CONTROLS
 from stpn.study.job import Job
-from stpn.study.plan import read_study
-from stpn.study.report import write_report
 from stpn.study.speed import measure_speeds, read_speeds
+from stpn.study.study_file import read_study
 from stpn.study.summary import summarise
+from stpn.study.tasks import prepare_tasks, row_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = {**TINY, "SOLVER.MAX_ITER": 4, "SOLVER.CHECKPOINT_PERIOD": 2}
@@ -83,22 +88,79 @@ def test_summary_is_mean_and_spread_and_gain_seed_by_seed(finished):
         assert found["gain"] == pytest.approx(np.subtract(own, base).tolist())
 
 
-def test_report_names_what_is_missing_and_holds_its_picture(finished, tmp_path):
-    study, output, path = finished
-    more = read_study(study_file(tmp_path, seeds=[0, 1, 2]))
-    paths = {file.name: file for file in write_report(summarise(more, output), tmp_path, {"K = 2": 0.9})}
-    text, page = (paths[name].read_text() for name in ("report.md", "report.html"))
-    assert "Not run yet: baseline (seeds 2)" in text and "| K = 2 " in text and "0.900" in text
-    assert "data:image/png;base64," in page and "http" not in page and "<script" not in page
-    assert paths["plot.png"].read_bytes()[:4] == b"\x89PNG"
-    assert json.loads(paths["results.json"].read_text())["rows"][0]["missing"] == [2]
-
-
-def test_a_result_of_other_settings_is_not_taken(finished, tmp_path):
+def test_a_row_with_other_settings_is_another_job(finished, tmp_path):
     study, output, _ = finished
     other = read_study(study_file(tmp_path, set={**SHORT, "SOLVER.MAX_ITER": 5}))
-    with pytest.raises(InputError, match="other settings"):
-        Job(other, other.rows[1], 0, output).result()
+    for row in other.rows:
+        assert Job(study, study.row(row.name), 0, output).result() is not None
+        assert Job(other, row, 0, output).result() is None
+
+
+def test_studies_share_the_rows_that_they_have_in_common(finished, tmp_path):
+    _, output, _ = finished
+    rows = [{"name": "no prompts at all", "config": "configs/toy/baseline.yaml"},
+            {"name": "one", "set": {"INPUT.SUPPORT.FRAMES_PER_SIDE": 1}, "weights_of": "two"},
+            {"name": "two", "set": {"INPUT.SUPPORT.FRAMES_PER_SIDE": 2}},
+            {"name": "one, trained", "set": {"INPUT.SUPPORT.FRAMES_PER_SIDE": 1}}]
+    other = read_study(study_file(tmp_path, rows=rows, figure="bars"))
+    done = {row.name: Job(other, row, 0, output).result() for row in other.rows}
+    assert done["no prompts at all"]["row"] == "baseline" and done["one"]["row"] == "K = 1"
+    assert done["two"]["row"] == "K = 2"
+    assert done["one, trained"] is None  # evaluated alike, but trained otherwise
+
+
+def test_a_result_without_the_metric_of_a_study_is_told(finished, tmp_path):
+    _, output, _ = finished
+    other = read_study(study_file(tmp_path, metrics=["bbox/AP5"]))
+    with pytest.raises(InputError, match="gives no bbox/AP5; its figures are .*bbox/AP50"):
+        Job(other, other.rows[0], 0, output).result()
+
+
+def test_gain_is_over_the_baseline_of_the_own_group(finished, tmp_path):
+    _, output, _ = finished
+    rows = [{**ROWS[0], "group": "a"}, {**ROWS[1], "group": "a"}, {**ROWS[2], "group": "b", "baseline": True},
+            {"name": "K = 2 again", "group": "b", "set": ROWS[1]["set"]}, {**ROWS[3], "group": "c"}]
+    other = read_study(study_file(tmp_path, rows=rows, figure="bars"))
+    found = {row["name"]: row["metrics"]["bbox/AP"] for row in summarise(other, output)["rows"]}
+
+    def minus(name, base):
+        return np.subtract(found[name]["values"], found[base]["values"]).tolist()
+
+    assert found["K = 2"]["gain"] == minus("K = 2", "baseline")
+    assert found["K = 2 again"]["gain"] == minus("K = 2 again", "K = 1")
+    assert found["another video"]["gain"] is None  # two baselines, neither of its group
+
+
+def test_controls_of_a_row_change_what_they_say_and_nothing_else(tmp_path):
+    study = read_study(study_file(tmp_path, controls_of="K = 2", rows=ROWS[:3]))
+    own = Job(study, study.row("K = 2"), 0, tmp_path).config()
+    rows = {row.control: row for row in study.rows if row.control}
+    assert list(rows) == list(CONTROLS)
+    for name, row in rows.items():
+        changed = {key: value for key, value in flatten_config(Job(study, row, 0, tmp_path).config()).items()
+                   if flatten_config(own)[key] != value}
+        trained = {"learnt_prompts": {"MODEL.STPN.PREDICTOR.NAME": "ConstantPredictor",
+                                      "MODEL.STPN.PREDICTOR.TOKEN_NORM": False},
+                   "own_frame_trained": {"INPUT.SUPPORT.TEST_POLICY": "own"}}
+        assert changed == trained.get(name, {})
+        assert row.weights_of == ("" if name in trained else "K = 2")
+        Trainer.build_model(Job(study, row, 0, tmp_path).config())
+    few = read_study(study_file(tmp_path, controls_of="K = 2", controls=["no_prompts"], rows=ROWS[:3]))
+    assert [row.control for row in few.rows if row.control] == ["no_prompts"]
+
+
+def test_a_study_takes_what_its_base_says(tmp_path):
+    step = {"makes": "{datasets}/b", "run": "projects/STPN/make_toy.py --output {datasets}/b"}
+    base = {"seeds": [7], "metrics": ["bbox/AP"], "set": {**SHORT, "SOLVER.MAX_ITER": 9}, "prepare": [step]}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    path = study_file(tmp_path, _BASE_="base.yaml", set={"SOLVER.MAX_ITER": 3}, prepare=[{**step, "makes": "c"}])
+    study = read_study(path)
+    assert study.seeds == [0, 1] and study.metrics == ["bbox/AP50", "bbox/AP"]  # its own
+    cfg = Job(study, study.rows[0], 0, tmp_path).config()
+    assert (cfg.SOLVER.MAX_ITER, cfg.MODEL.SWIN.EMBED_DIM) == (3, 8)
+    root = os.environ["DETECTRON2_DATASETS"]
+    assert [one.makes for one in study.steps] == [f"{root}/b", "c"]
+    assert study.steps[0].run == ["projects/STPN/make_toy.py", "--output", f"{root}/b"]
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_alike(finished, tmp_path, monkeypatch):
@@ -123,18 +185,39 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_alike(finished, 
     assert {name: str(value) for name, value in found["metrics"].items()} == {k: str(v) for k, v in whole.items()}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="starts processes that talk over gloo")
+def test_two_processes_train_one_row_and_evaluate_as_one_does(finished, tmp_path):
+    """One leaves the weights; evaluating them alone gives the same figures."""
+    study, _, _ = finished
+    job = Job(study, study.row("K = 2"), 0, tmp_path)
+    code = ("import sys; from pathlib import Path; from stpn.study.job import Job\n"
+            "from stpn.study.study_file import read_study\nif __name__ == '__main__':\n"
+            " s = read_study(sys.argv[1]); Job(s, s.row('K = 2'), 0, sys.argv[2]).run(gpus=2)")
+    (tmp_path / "main.py").write_text(code)
+    subprocess.run([sys.executable, str(tmp_path / "main.py"), str(study.path), str(tmp_path)], check=True, cwd=ROOT,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=200)
+    two = job.result()["metrics"]
+    (job.folder / "result.json").unlink()
+    one = job.run()["metrics"]
+    assert {name: pytest.approx(value, abs=1e-3, nan_ok=True) for name, value in one.items()} == two
+
+
 def test_weights_of_a_row_that_is_not_trained_yet_are_asked_for(finished, tmp_path):
     study, _, _ = finished
     with pytest.raises(InputError, match="run that row with seed 1 first"):
         Job(study, study.row("K = 1"), 1, tmp_path).run()
 
 
-def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls(finished):
-    study, output, _ = finished
-    assert read_speeds(output) == {}
-    measure_speeds(study, output, pairs=1)
-    found = read_speeds(output)
+def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls_once(finished, tmp_path, monkeypatch):
+    study, _, _ = finished
+    assert read_speeds(study, tmp_path) == {}
+    measure_speeds(study, tmp_path, pairs=1)
+    found = read_speeds(study, tmp_path)
     assert set(found) == {"K = 2", "K = 1"} and all(0.1 < ratio < 10 for ratio in found.values())
+    monkeypatch.setattr(speed, "_compare", lambda *_: {"ratio": 3.0})
+    others = read_study(study_file(tmp_path, rows=[*ROWS[:2], {**ROWS[2], "set": {"INPUT.SUPPORT.STRIDE": 2}}]))
+    measure_speeds(others, tmp_path)  # goes on where it was stopped: only what is new is measured
+    assert read_speeds(others, tmp_path) == {"K = 2": found["K = 2"], "K = 1": 3.0}
 
 
 @pytest.mark.parametrize("changes, said", [
@@ -148,7 +231,14 @@ def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls(finished)
     ({"metrics": ["AP50"]}, "bbox/AP50"),
     ({"seeds": [-1]}, "whole numbers"),
     ({"seeds": []}, "seeds is missing"),
-    ({"rows": [dict(row, baseline=True) for row in ROWS]}, "more than one row"),
+    ({"rows": [dict(row, baseline=True) for row in ROWS]}, "is the baseline, too"),
+    ({"rows": [*ROWS[:2], {"name": "a", "control": "no_prompts"}]}, "add weights_of"),
+    ({"controls_of": "K = 3"}, "controls_of names no row.*did you mean 'K = "),
+    ({"controls_of": "K = 2", "controls": ["own"]}, "expected some of another_video"),
+    ({"_BASE_": "none.yaml"}, "no study file .*none.yaml"),
+    ({"prepare": [{"makes": "a"}]}, "expected makes"),
+    ({"prepare": [{"makes": "a", "run": "make_toys.py"}]}, "no script make_toys.py"),
+    ({"rows": 3}, "expected a list"),
 ])
 def test_wrong_study_files_are_one_line(changes, said, tmp_path):
     with pytest.raises(InputError, match=said) as error:
@@ -156,37 +246,55 @@ def test_wrong_study_files_are_one_line(changes, said, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_the_script_lists_reports_and_refuses_a_job_that_is_not_there(finished, capsys):
+def test_the_script_lists_reports_and_refuses_a_row_that_is_not_there(finished, capsys):
     _, output, path = finished
     script = load_script("projects/STPN/study.py")
     script.main([str(path), "--output", str(output), "--list"])
-    assert capsys.readouterr().out.count("done") == 8
+    assert capsys.readouterr().out.count("2 of 2 done") == 4
     script.main([str(path), "--output", str(output), "--report"])
-    assert "| K = 1 " in capsys.readouterr().out and (output / "report.html").is_file()
-    with pytest.raises(InputError, match="jobs 0 to 7"):
-        script.main([str(path), "--output", str(output), "--job", "8"])
+    assert "| K = 1 " in capsys.readouterr().out and (output / "study" / "report.html").is_file()
+    for wrong, said in ((["--row", "4"], "rows 0 to 3"), (["--row", "0", "--seed", "2"], "seeds are 0, 1"),
+                        (["--seed", "0"], "is for --row"), (["--processes", "0"], "at least 1")):
+        with pytest.raises(InputError, match=said):
+            script.main([str(path), "--output", str(output), *wrong])
 
 
-def test_the_script_runs_jobs_in_processes_of_their_own_and_tells_the_failed(tmp_path, capsys, monkeypatch):
-    """The processes here are not trainings but write what one would, or fail."""
-    script, path = load_script("projects/STPN/study.py"), study_file(tmp_path, seeds=[0])
-    study, started = read_study(path), []
+def test_tasks_are_what_is_left_each_once_and_run_what_they_name(finished, tmp_path, monkeypatch):
+    """Of two studies that share the rows; each task, run as the script would be, makes what it promises."""
+    _, _, path = finished
+    script, ran = load_script("projects/STPN/study.py"), []
+    monkeypatch.setattr(Job, "run", lambda job, gpus: ran.append((job.row.name, job.seed, job.folder)))
+    rows = [*ROWS[:2], {"name": "K = 3", "x": 3, "set": {"INPUT.SUPPORT.FRAMES_PER_SIDE": 3}, "weights_of": "K = 2"}]
+    studies = [read_study(path), read_study(study_file(tmp_path, rows=rows))]
+    done = Job(studies[0], studies[0].row("baseline"), 0, tmp_path)
+    done.folder.mkdir(parents=True)
+    (done.folder / "result.json").write_text(json.dumps({"metrics": dict.fromkeys(studies[0].metrics, 1.0)}))
+    tasks = row_tasks(studies, tmp_path)
+    assert [task.title for task in tasks] == [
+        "study: baseline, seed 1", "study: K = 2, seed 0", "study: K = 2, seed 1", "study: K = 1, seed 0",
+        "study: K = 1, seed 1", "study: another video, seed 0", "study: another video, seed 1",
+        "study: K = 3, seed 0", "study: K = 3, seed 1"]
+    trained = {task.title: task.key for task in tasks if not task.needs}
+    for task in tasks:
+        assert task.run[0] == "projects/STPN/study.py"
+        script.main(list(task.run[1:]))
+        name, seed, folder = ran.pop()
+        assert task.title == f"study: {name}, seed {seed}" and task.makes == folder / "result.json"
+        assert task.needs == (() if task.title in trained else (trained[f"study: K = 2, seed {seed}"],))
 
-    class Process:
-        def __init__(self, args, job, number):
-            started.append((job.row.name, time.perf_counter()))
-            self.returncode = 1 if job.row.name == "K = 2" else 0
-            if not self.returncode:
-                job.folder.mkdir(parents=True, exist_ok=True)
-                found = {"settings": job.settings(), "metrics": dict.fromkeys(study.metrics, 1.0), "parameters": 1}
-                (job.folder / "result.json").write_text(json.dumps(found))
 
-        def poll(self):
-            return self.returncode
+def test_what_rows_start_from_is_made_once_and_not_in_two_ways(finished, tmp_path):
+    step = {"makes": str(tmp_path / "a"), "run": "setup.py 1"}
+    other = {"makes": str(tmp_path / "b"), "needs": [str(tmp_path / "a")], "run": "setup.py 2"}
 
-    monkeypatch.setattr(script, "_start", Process)
-    monkeypatch.setattr(script, "POLL", 0.01)
-    with pytest.raises(script.PartialResult, match="K = 2, seed 0"):
-        script.main([str(path), "--output", str(tmp_path / "out"), "--processes", "2"])
-    assert [name for name, _ in started] == ["baseline", "K = 2", "K = 1", "another video"]
-    assert "FAILED" in capsys.readouterr().out
+    def steps(*prepare):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        return read_study(study_file(folder, prepare=list(prepare)))
+
+    tasks = prepare_tasks([steps(step), steps(step, other)], tmp_path)
+    assert [(task.makes.name, task.needs) for task in tasks] == [("a", ()), ("b", (str(tmp_path / "a"),))]
+    (tmp_path / "a").touch()
+    assert [task.makes.name for task in prepare_tasks([steps(step, other)], tmp_path)] == ["b"]
+    with pytest.raises(InputError, match="in another way"):
+        prepare_tasks([steps(step), steps({**step, "run": "setup.py 3"})], tmp_path)

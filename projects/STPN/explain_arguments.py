@@ -1,0 +1,73 @@
+"""What explain.py is asked for, and whether it goes together."""
+
+import argparse
+
+from stpn.engine.start_boxes import check_boxes, is_tracker, parse_box
+from stpn.errors import InputError
+from stpn.explain import Target, check_stages, choose, find
+
+
+def parse_arguments(description, argv=None):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--weights", metavar="FILE", help="instead of the config's MODEL.WEIGHTS")
+    parser.add_argument("--against", metavar="FILE", help="config of the model to compare with, such as the baseline")
+    parser.add_argument("--against-weights", metavar="FILE")
+    parser.add_argument("--input", required=True, metavar="FILE|FOLDER|GLOB")
+    parser.add_argument("--frames", type=int, nargs="+", default=[], metavar="T", help="frame numbers from 0")
+    parser.add_argument("--stage", nargs="+", default=["res4"], metavar="RES",
+                        help="stages of the encoder for Grad-CAM, res2 to res5 (default res4)")
+    parser.add_argument("--detection", type=int, default=1, metavar="N", help="the Nth by score (default 1)")
+    parser.add_argument("--label", metavar="NAME", help="of this class")
+    parser.add_argument("--box", metavar="X,Y,W,H",
+                        help="in pixels of the frame, with --label (--box=-5,... where X is negative)")
+    parser.add_argument("--init", metavar="X,Y,W,H", help="a tracker's target in the first frame")
+    parser.add_argument("--video", action="store_true", help="explain.mp4: where prompts are read in every frame")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    return parser.parse_args(argv)
+
+
+def wish(args, names):
+    """-> function (model, Explained) -> Target or None, what is to be explained in a frame."""
+    if args.detection < 1:
+        raise InputError(f"--detection {args.detection}; expected 1 (the surest) or more")
+    if args.label is not None and args.label not in names:
+        raise InputError(f"--label {args.label} is not a class of this model; its classes are {', '.join(names)}")
+    label = None if args.label is None else names.index(args.label)
+    if args.box is None:
+        return lambda model, frame: choose(find(model, frame), number=args.detection, label=label)
+    if label is None or args.detection != 1:
+        raise InputError("a --box of your own needs the class to explain, and no --detection; give --label NAME")
+    x, y, w, h = parse_box(args.box)
+
+    def own(model, frame):
+        check_boxes([[x, y, w, h]], frame.item["frame"])
+        return Target([x, y, x + w, y + h], label)
+
+    return own
+
+
+def checked(args, predictors):
+    """-> the box of a tracker's target, None for other models. InputError for what does not go together."""
+    models = [predictor.model for predictor in predictors]
+    trackers, prompted = is_tracker(models[-1]), models[-1].prompt_predictor is not None
+    if not args.frames and not args.video:
+        raise InputError("nothing to show: give --frames, --video, or both")
+    if len(models) > 1 and (trackers or hasattr(models[0], "segment") != hasattr(models[1], "segment")
+                            or predictors[0].class_names != predictors[1].class_names):
+        raise InputError("--against is for the Grad-CAM of two detectors or two segmenters with the same classes; give "
+                         "the config of such a one")
+    if not prompted and (args.video or trackers):
+        raise InputError(f"{args.config_file} describes a model without prompts, which "
+                         f"{'--video' if args.video else 'is all that is shown of a tracker'}"
+                         f"{' shows' if args.video else ''}; give the config of one with them")
+    if trackers != (args.init is not None):
+        raise InputError("a tracker needs --init x,y,w,h, the box of its target in the first frame" if trackers else
+                         "--init is for trackers, but this model finds its objects itself; see --box")
+    if trackers and (args.box or args.label):
+        raise InputError("--box and --label choose what Grad-CAM explains, which is not shown of trackers")
+    for model in models if not trackers else []:
+        check_stages(model.backbone, args.stage)
+    return parse_box(args.init) if trackers else None

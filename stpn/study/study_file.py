@@ -1,0 +1,133 @@
+"""The study file: rows of a table as overrides of a configuration.
+
+    name: "Table 5(b): support frames"
+    config: configs/toy/stpn.yaml          # relative to the study file, or else to the project
+    set: {SOLVER.MAX_ITER: 800}            # overrides of all rows
+    seeds: [0, 1, 2]
+    metrics: [bbox/AP50, bbox/AP50-deteriorated]      # task/figure as the evaluators name them; the first is plotted
+    figure: line                           # line (over x), speed (against frames per second) or bars
+    x: "K per side"                        # what the rows' x means
+    controls_of: "K = 7"                   # adds the rows of stpn/study/controls.py, or those in `controls`
+    prepare:                               # what the rows start from: made, in this order, where it is not there
+      - {makes: "{datasets}/toy_vid/toy.json", run: "projects/STPN/make_toy.py --output {datasets}/toy_vid"}
+      - {makes: output/start.pth, needs: ["{datasets}/toy_vid/toy.json"], run: "projects/STPN/train_net.py ..."}
+    rows:
+      - {name: baseline, config: configs/toy/baseline.yaml, baseline: true}
+      - {name: "K = 7", x: 7}
+      - {name: "K = 1", x: 1, set: {INPUT.SUPPORT.FRAMES_PER_SIDE: 1}, weights_of: "K = 7"}      # evaluated alone
+      - {name: "baseline, wide", group: wide, series: baseline, baseline: true, config: ...}     # of its group
+
+{datasets} is the folder DETECTRON2_DATASETS (default "datasets"). `_BASE_: FILE` takes what another file says: its set
+and prepare come first, the other keys of this file replace its.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from ..engine.config_file import PROJECT, load_config
+from ..errors import InputError
+from .controls import CONTROLS, control_rows
+from .plan import Row, Study
+from .study_check import check_rows, near, read_step, refuse_keys
+
+FIGURES = ("line", "speed", "bars")
+_STUDY_KEYS = ("_BASE_", "name", "config", "set", "seeds", "metrics", "figure", "x", "rows", "prepare", "controls_of",
+               "controls")
+_ROW_KEYS = ("name", "config", "set", "x", "baseline", "weights_of", "control", "group", "series")
+
+
+def read_study(path):
+    """-> Study, its configurations loaded once to see that they are sound. InputError names file and row."""
+    path = Path(path)
+    content = _content(path)
+    for key in ("name", "seeds", "metrics", "rows"):
+        if not content.get(key):
+            raise InputError(f"{path}: {key} is missing; see the top of stpn/study/study_file.py for an example")
+    figure, seeds = content.get("figure", "bars"), content["seeds"]
+    if figure not in FIGURES:
+        raise InputError(f"{path}: figure is {figure!r}; expected one of {', '.join(FIGURES)}")
+    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise InputError(f"{path}: seeds are {seeds!r}; expected a list of whole numbers from 0")
+    if not isinstance(content["rows"], list):
+        raise InputError(f"{path}: rows are {content['rows']!r}; expected a list")
+    rows = [_row(entry, content, path) for entry in content["rows"]]
+    rows += _controls(content, rows, path)
+    check_rows(rows, figure, path)
+    steps = [read_step(entry, path) for entry in content.get("prepare") or []]
+    return Study(path, content["name"], rows, seeds, _metrics(content, path), figure, content.get("x", ""), steps)
+
+
+def _content(path):
+    """-> what the file and those below it say."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no study file {path}; those that come with the project are in configs/studies") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a study with a list of rows; see the top of stpn/study/study_file.py")
+    refuse_keys(content, _STUDY_KEYS, path)
+    if "_BASE_" not in content:
+        return content
+    base = _content(path.parent / content["_BASE_"])
+    return {**base, **content, "set": {**base.get("set", {}), **content.get("set", {})},
+            "prepare": [*(base.get("prepare") or []), *(content.get("prepare") or [])]}
+
+
+def _metrics(content, path):
+    metrics = content["metrics"]
+    wrong = [m for m in metrics if not re.fullmatch(r"[^/]+/[^/]+", str(m))] if isinstance(metrics, list) else [metrics]
+    if wrong:
+        raise InputError(f"{path}: metric {wrong[0]!r}; expected task/figure such as bbox/AP50")
+    return metrics
+
+
+def _row(entry, content, path):
+    if not isinstance(entry, dict) or not entry.get("name"):
+        raise InputError(f"{path}: a row is {entry!r}; expected name and overrides")
+    where = f"{path}, row {entry['name']!r}"
+    refuse_keys(entry, _ROW_KEYS, where)
+    config = entry.get("config", content.get("config"))
+    if not config:
+        raise InputError(f"{where}: no config; give one to the study or the row")
+    control = str(entry.get("control", ""))
+    if control and control not in CONTROLS:
+        raise InputError(f"{where}: control {control!r} is not known; expected one of {', '.join(CONTROLS)}")
+    of_control = CONTROLS[control].overrides if control else {}
+    merged = {**content.get("set", {}), **entry.get("set", {}), **of_control}
+    row = Row(str(entry["name"]), _find(config, path), [part for pair in merged.items() for part in pair],
+              entry.get("x"), bool(entry.get("baseline")), str(entry.get("weights_of", "")), control,
+              str(entry.get("group", "")), str(entry.get("series", "")))
+    _load(row, where)
+    return row
+
+
+def _load(row, where):
+    try:
+        load_config(str(row.config), row.overrides)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _find(config, path):
+    beside = path.parent / config
+    return beside if beside.is_file() else PROJECT / config
+
+
+def _controls(content, rows, path):
+    """-> the rows that controls_of asks for."""
+    name, asked = content.get("controls_of"), content.get("controls", list(CONTROLS))
+    if not name:
+        return []
+    if name not in [row.name for row in rows]:
+        raise InputError(f"{path}: controls_of names no row: {name!r}; {near(name, [row.name for row in rows])}")
+    unknown = [one for one in asked if one not in CONTROLS]
+    if unknown:
+        raise InputError(f"{path}: control {unknown[0]!r} is not known; expected some of {', '.join(CONTROLS)}")
+    found = control_rows(next(row for row in rows if row.name == name), asked)
+    for row in found:
+        _load(row, f"{path}, row {row.name!r}")
+    return found
