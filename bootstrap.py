@@ -62,7 +62,7 @@ IMPORT_DETECTRON2 = (
 )
 SELF_CHECK = """
 import av, cv2, fvcore, hypothesis, iopath, numpy, pycocotools.mask, pytest, safetensors.torch, scipy.optimize
-import timm, torch, torch.utils.tensorboard, torchvision, xdist
+import sklearn.manifold, timm, torch, torch.utils.tensorboard, torchvision, xdist
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from stpn.config import add_stpn_config

@@ -22,6 +22,7 @@ setup(
         "numpy>=1.26",
         "pycocotools",
         "safetensors",
+        "scikit-learn",
         "scipy",
         "tensorboard",
         "timm",

@@ -6,6 +6,8 @@
 - attention.py   which support tokens each prompt reads, and which patches read each prompt
 - sheets.py      pictures of all of it
 - difference.py, truth.py    two models on one video, and its labels
+- labelled_objects.py, object_features.py    what box heads make of a data set's objects
+- separation.py, feature_map.py              how far apart that keeps their classes: as a number, as a picture
 """
 
 from .attention import block_names, prompt_reading, support_reading
