@@ -4,8 +4,9 @@
 #   configs/studies/slurm.sh configs/studies/table5_stride.yaml output/studies --gres=gpu:1 --time=12:00:00
 #
 # The output folder must be on a disk that all machines share; what follows it goes to sbatch as it is. Rows that
-# evaluate another row's weights wait until those are trained. The same command goes on where an earlier one stopped.
-# To have a task for each seed, give --seed S with --row, as often as there are seeds.
+# evaluate another row's weights wait until all training has ended, and say so where those are not there. The same
+# command goes on where an earlier one stopped. GPUS=4 trains each row on four GPUs. To have a task for each seed, give
+# --seed S with --row, as often as there are seeds.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: slurm.sh STUDY.yaml OUTPUT [options of sbatch]" >&2
@@ -24,7 +25,7 @@ last=$(submit "$@" --job-name=train --dependency="afterok:$prepared" --array="$(
     --wrap "$run --row \$SLURM_ARRAY_TASK_ID")
 others=$(rows "weights of .*")
 if [ -n "$others" ]; then
-    last=$(submit "$@" --job-name=evaluate --dependency="afterok:$last" --array="$others" \
+    last=$(submit "$@" --job-name=evaluate --dependency="afterany:$last" --array="$others" \
         --wrap "$run --row \$SLURM_ARRAY_TASK_ID")
 fi
 submit "$@" --job-name=report --dependency="afterany:$last" --wrap "$run --report"

@@ -9,22 +9,22 @@
 With --dataset and --video the labels are the first picture. <name>.mp4: the labels, --against, the model.
 <name>.jsonl: a line for each frame in which one finds what the other misses (same class, IoU of at least 0.5, of
 masks where there are any; of trackers by target), or, with labels, in which one finds a label that the other misses:
-class, score and box (x1 y1 x2 y2) of each such thing. <name>.json: all of it counted, as printed at the end.
+class, score and box (x1 y1 x2 y2) of each such thing. <name>.json: all of it counted, as printed at the end; `frames`
+are those in which one alone finds something, `label_frames` those in which it alone finds a label.
 A tracker starts from --init, or from the labels.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
-from collections import Counter
 from pathlib import Path
 
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
 import numpy as np
-from tabulate import tabulate
 
 from stpn.data.source import open_source
 from stpn.engine.config_file import load_config
@@ -34,11 +34,10 @@ from stpn.engine.results import JsonLinesWriter, prepare_output
 from stpn.engine.start_boxes import is_tracker, joined_boxes, parse_box
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import InputError, atomic_path, run_script
-from stpn.explain.tally import SIDES, Tally
+from stpn.explain.tally import SIDES, Tally, table
 from stpn.explain.truth import labelled_video
 
 _GAP = 4  # pixels between pictures
-_MOST = 8  # classes, and stretches of frames, in the printed summary
 
 
 def parse_arguments(argv=None):
@@ -96,57 +95,69 @@ def headers(args):
     return [f"{side}: {Path(config).stem}" for side, config in zip(SIDES, configs, strict=True)]
 
 
-def table(summary, names):
-    """Summary of the Tally -> text of at most a screen. names: the headers of the two models."""
-    lines = [("found", "found (over all frames)"), ("alone", "not found by the other"),
-             ("labels_found", f"of {summary['labels']} labels found"), ("labels_alone", "labels found by it alone"),
-             ("no_label", "found where there is no such label")]
-    sides = [summary[side] for side in SIDES]
-    rows = [[text, *(side[key] for side in sides)] for key, text in lines if key in sides[0]]
-    classes = sum((Counter(side["alone_by_class"]) for side in sides), Counter())
-    rows += [[f"  not found by the other: {label}", *(side["alone_by_class"].get(label, 0) for side in sides)]
-             for label, _ in classes.most_common(_MOST)]
-    what = "something" if summary["labels"] is None else "a label"
-    places = [f"frames in which {name} alone finds {what}: {', '.join(side['frames'][:_MOST]) or 'none'}"
-              + f" and {len(side['frames']) - _MOST} more stretches" * (len(side["frames"]) > _MOST)
-              for name, side in zip(SIDES, sides, strict=True)]
-    return "\n".join([tabulate(rows, headers=["", *names]), *places])
+def models_of(args):
+    """-> VideoPredictor of --against and of the model. InputError for two that cannot be compared, and for --init where
+    they are no trackers."""
+    predictors = [VideoPredictor(load_config(config, args.opts), weights=weights)
+                  for config, weights in ((args.against, args.against_weights), (args.config_file, args.weights))]
+    if predictors[0].class_names != predictors[1].class_names or len({type(p.model).__name__ for p in predictors}) > 1:
+        raise InputError(f"{args.against} and {args.config_file} describe models of other kinds or classes; give two "
+                         "of one task and one class table")
+    if args.init and not is_tracker(predictors[0].model):
+        raise InputError("--init is for trackers, but these models find their objects themselves; leave it out")
+    return predictors
+
+
+def starting_boxes(args, model, labelled):
+    """labelled: boxes of the labels, or None. -> what a tracker starts from, None for other models."""
+    if not is_tracker(model):
+        return None
+    if not args.init and not labelled:
+        raise InputError("a tracker needs the box of its target in the first frame; give --init x,y,w,h, or --dataset "
+                         "and --video")
+    return [parse_box(text) for text in args.init] if args.init else labelled
+
+
+def both_results(predictors, sources, boxes):
+    """Yield the FrameResults of both models, frame by frame."""
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(contextlib.closing(predictor.stream(source, boxes=boxes)))
+                   for predictor, source in zip(predictors, sources, strict=True)]
+        yield from zip(*streams, strict=True)
+
+
+def compare_frames(predictors, pairs, *, truth, threshold, video, lines):
+    """pairs: of both_results; truth: {t: Instances of the labels}. Write each frame's picture and, where the models
+    differ, its line. -> Tally"""
+    names = predictors[-1].class_names
+    tally = Tally(names)
+    for results in pairs:
+        found = [shown(*pair, threshold) for pair in zip(predictors, results, strict=True)]
+        t, image, time = results[0].index, results[0].image, results[0].time
+        columns = {"labels": unscored(truth[t]) if t in truth else found[0][:0]} if truth else {}
+        columns |= dict(zip(SIDES, found, strict=True))
+        video.write(side_by_side(image, columns, names), time)
+        if told := tally.add(t, found, truth.get(t)):
+            lines.write({"index": t, "time": round(time, 6), **told})
+    return tally
 
 
 def main(argv=None):
     args = parse_arguments(argv)
     logging.basicConfig(format="%(message)s")
-    predictors = [VideoPredictor(load_config(config, args.opts), weights=weights)
-                  for config, weights in ((args.against, args.against_weights), (args.config_file, args.weights))]
-    names = predictors[-1].class_names
-    if predictors[0].class_names != names or len({type(p.model).__name__ for p in predictors}) > 1:
-        raise InputError(f"{args.against} and {args.config_file} describe models of other kinds or classes; give two "
-                         "of one task and one class table")
-    tracks = is_tracker(predictors[0].model)
-    if args.init and not tracks:
-        raise InputError("--init is for trackers, but these models find their objects themselves; leave it out")
+    predictors = models_of(args)
     (source, truth, starts), (again, _, _) = opened(args), opened(args)
-    boxes = [parse_box(text) for text in args.init] if args.init else starts
-    paths = prepare_output(args.output, [f"{source.name}.{kind}" for kind in ("mp4", "jsonl", "json")],
-                           overwrite=args.overwrite, source=args.input)
-    if tracks and not boxes:
-        raise InputError("a tracker needs the box of its target in the first frame; give --init x,y,w,h, or --dataset "
-                         "and --video")
-    more = {"boxes": boxes} if tracks else {}
-    streams = [p.stream(s, **more) for p, s in zip(predictors, (source, again), strict=True)]
-    tally = Tally(names)
-    with VideoWriter(paths[0], fps=source.fps) as video, JsonLinesWriter(paths[1]) as lines, source, again:
-        for results in zip(*streams, strict=True):
-            found = [shown(*pair, args.score_threshold) for pair in zip(predictors, results, strict=True)]
-            t, image, time = results[0].index, results[0].image, results[0].time
-            columns = {"labels": unscored(truth[t]) if t in truth else found[0][:0]} if truth else {}
-            columns |= dict(zip(SIDES, found, strict=True))
-            video.write(side_by_side(image, columns, names), time)
-            if told := tally.add(t, found, truth.get(t)):
-                lines.write({"index": t, "time": round(time, 6), **told})
-    summary = tally.summary()
+    with source, again:
+        boxes = starting_boxes(args, predictors[0].model, starts)
+        paths = prepare_output(args.output, [f"{source.name}.{kind}" for kind in ("mp4", "jsonl", "json")],
+                               overwrite=args.overwrite, source=args.input)
+        with VideoWriter(paths[0], fps=source.fps) as video, JsonLinesWriter(paths[1]) as lines, \
+                contextlib.closing(both_results(predictors, (source, again), boxes)) as pairs:
+            summary = compare_frames(predictors, pairs, truth=truth, threshold=args.score_threshold, video=video,
+                                     lines=lines).summary()
     with atomic_path(paths[2]) as part:
-        part.write_text(json.dumps({"score_threshold": None if tracks else args.score_threshold, **summary}, indent=1))
+        threshold = None if boxes else args.score_threshold  # a tracker's boxes are all shown
+        part.write_text(json.dumps({"score_threshold": threshold, **summary}, indent=1))
     print(f"{summary['frames']} frames, {summary['frames_that_differ']} in which the two differ\n")
     print(table(summary, headers(args)))
     print(f"\nfiles: {', '.join(paths)}")

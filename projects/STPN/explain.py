@@ -16,6 +16,7 @@ Detectors and segmenters; of a tracker (--init X,Y,W,H as in demo.py) what conce
 is left out with a line that says so.
 """
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -23,7 +24,7 @@ from pathlib import Path
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
-from explain_arguments import checked, parse_arguments, wish
+from explain_arguments import check_options, checked, parse_arguments, wish
 from explain_frames import collect, walk
 
 from stpn.data.source import open_source
@@ -43,24 +44,33 @@ def cam_columns(args, models, frames, names, target_of):
     """frames: for each model its list of Explained; target_of: see wish. -> (columns of the sheet, numbers of each
     frame)."""
     columns, numbers = [], []
-    sides = ("against", "model")[-len(models):]
     for pair in zip(*frames, strict=True):
         own = pair[-1]
-        target, told = target_of(models[-1], own), {"frame": own.t, "detection": None}
+        target = target_of(models[-1], own)
         if target is None:
             columns.append(Column(f"frame {own.t}: {missed(args)} found", own.picture, None, []))
-            numbers.append(told)
+            numbers.append({"frame": own.t, "detection": None})
             continue
-        cams = [grad_cam(model, one.item, score=class_score(model, one, target), stages=args.stage,
-                         prompts=one.prompts) for model, one in zip(models, pair, strict=True)]
+        cams = cams_of(args, models, pair, target)
         heats = [(f"{stage}, {side}: logit {logit:.1f}", maps[stage]) for stage in args.stage
-                 for side, (maps, logit) in zip(sides, cams, strict=True)]
+                 for side, (maps, logit) in cams.items()]
         said = "the box given" if target.score is None else f"{target.score:.0%}"
         columns.append(Column(f"frame {own.t}: {names[target.label]}, {said}", own.picture, target, heats))
-        logits = [{side: logit} for side, (_, logit) in zip(sides, cams, strict=True)]
-        told["detection"] = {"label": names[target.label], "score": target.score, "box": target.box, "logits": logits}
-        numbers.append(told)
+        numbers.append({"frame": own.t, "detection": {
+            "label": names[target.label], "score": target.score, "box": target.box,
+            "logits": {side: logit for side, (_, logit) in cams.items()}}})
     return columns, numbers
+
+
+def cams_of(args, models, pair, target):
+    """pair: Explained of each model. -> {"against" (if there are two), "model": (heat of each stage, logit)}."""
+    cams = {}
+    for side, model, frame in zip(("against", "model")[-len(models):], models, pair, strict=True):
+        # The number of a query says nothing about another model's queries.
+        sought = target if side == "model" else target._replace(query=None)
+        cams[side] = grad_cam(model, frame.item, score=class_score(model, frame, sought), stages=args.stage,
+                              prompts=frame.prompts)
+    return cams
 
 
 def missed(args):
@@ -88,14 +98,15 @@ def readings(model, frame, notes):
 def write_film(predictor, args, start, path):
     """explain.mp4, frame by frame: memory does not grow with the video."""
     model, film = predictor.model, ReadingFilm(block_names(predictor.model.backbone))
-    with open_source(args.input) as source, VideoWriter(path, fps=source.fps) as video:
-        for frame in walk(predictor, source, None, start):
+    with open_source(args.input) as source, VideoWriter(path, fps=source.fps) as video, \
+            contextlib.closing(walk(predictor, source, None, start)) as frames:
+        for frame in frames:
             maps = prompt_reading(model.backbone, frame.images, frame.prompts, **frame.context or {})
             video.write(film.picture(maps, frame), frame.item["frame"].time)
 
 
 def sheets_of(args, predictors, start, target_of):
-    """-> ({file name: picture}, numbers, what was left out) of --frames. start: box of a tracker's target."""
+    """-> ({file name: bytes}, what was left out) of --frames. start: box of a tracker's target."""
     models, notes = [predictor.model for predictor in predictors], []
     frames = [collect(predictor, args.input, args.frames, start) for predictor in predictors]
     content, numbers = {}, {"stages": args.stage, "frames": []}
@@ -107,27 +118,38 @@ def sheets_of(args, predictors, start, target_of):
     if models[-1].prompt_predictor is not None:
         sheets, numbers["prompts"] = readings(models[-1], frames[-1][0], notes)
         content |= sheets
-    return content, numbers, notes
+    files = {name: png(picture) for name, picture in content.items()}
+    return {**files, "explain.json": json.dumps(numbers, indent=1).encode()}, notes
+
+
+def models_of(args):
+    """-> VideoPredictor of --against, if it is given, and of the model."""
+    asked = [(args.against, args.against_weights)] if args.against else []
+    asked.append((args.config_file, args.weights))
+    return [VideoPredictor(load_config(config, args.opts), weights=weights) for config, weights in asked]
+
+
+def write_files(content, paths):
+    """content: {file name: bytes}; paths: {file name: where}."""
+    for name, data in content.items():
+        with atomic_path(paths[name]) as part:
+            part.write_bytes(data)
 
 
 def main(argv=None):
     args = parse_arguments(__doc__, argv)
+    check_options(args)
     logging.basicConfig(format="%(message)s")
-    asked = [(args.against, args.against_weights)] if args.against else []
-    asked.append((args.config_file, args.weights))
-    predictors = [VideoPredictor(load_config(config, args.opts), weights=weights) for config, weights in asked]
+    predictors = models_of(args)
     start, target_of = checked(args, predictors), wish(args, predictors[-1].class_names)
     paths = dict(zip(FILES, prepare_output(args.output, FILES, overwrite=args.overwrite, source=args.input),
                      strict=True))
     made = []
     if args.frames:
-        content, numbers, notes = sheets_of(args, predictors, start, target_of)
+        content, notes = sheets_of(args, predictors, start, target_of)
         print(*notes, sep="\n", end="\n" * bool(notes))
-        files = {name: png(picture) for name, picture in content.items()}
-        for name, data in {**files, "explain.json": json.dumps(numbers, indent=1).encode()}.items():
-            with atomic_path(paths[name]) as part:
-                part.write_bytes(data)
-            made.append(name)
+        write_files(content, paths)
+        made += content
     if args.video:
         write_film(predictors[-1], args, start, paths["explain.mp4"])
         made.append("explain.mp4")

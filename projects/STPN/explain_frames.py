@@ -10,10 +10,18 @@ from stpn.errors import InputError
 from stpn.explain import aggregated_supports, explained_frames, tracked_frames
 
 
+@contextlib.contextmanager
+def readable(predictor, source):
+    """ReadableFrames of an opened source, closed at the end. An error that ended the source is raised then."""
+    with contextlib.closing(ReadableFrames(source, predictor._prepare)) as frames:
+        yield frames
+    if frames.failure is not None:
+        raise frames.failure
+
+
 def walk(predictor, source, wanted, start):
     """Yield Explained for the wanted frames of an opened source, None: for all. start: box of a tracker's target."""
-    frames = ReadableFrames(source, predictor._prepare)
-    with contextlib.closing(frames):
+    with readable(predictor, source) as frames:
         if start is None:
             yield from explained_frames(predictor.model, frames, wanted, sampler=predictor.sampler(source))
         else:
@@ -22,8 +30,6 @@ def walk(predictor, source, wanted, start):
             for item in first:
                 check_boxes([start], item["frame"])
             yield from tracked_frames(predictor.model, itertools.chain(first, passing), start, wanted)
-    if frames.failure is not None:
-        raise frames.failure
 
 
 def collect(predictor, source, wanted, start):
@@ -37,9 +43,8 @@ def collect(predictor, source, wanted, start):
         raise InputError(f"{source} has no frame {missing[0]} that can be read; expected numbers below its length, "
                          "from 0")
     if hasattr(predictor.model, "selsa_sampler"):
-        with open_source(source) as opened:
-            frames = ReadableFrames(opened, predictor._prepare)
-            supports = aggregated_supports(predictor.model, frames, wanted, sampler=predictor.sampler(opened))
-            found = [frame._replace(aggregated=one) for frame, one in zip(found, supports, strict=True)]
-            frames.close()
+        with open_source(source) as opened, readable(predictor, opened) as frames:
+            sampler = predictor.sampler(opened)
+            supports = list(aggregated_supports(predictor.model, frames, wanted, sampler=sampler))
+        found = [frame._replace(aggregated=one) for frame, one in zip(found, supports, strict=True)]
     return found

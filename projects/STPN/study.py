@@ -21,7 +21,6 @@ from pathlib import Path
 import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missing
 
 # isort: split
-from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 
 from stpn.data.builtin import register_all
@@ -30,7 +29,7 @@ from stpn.errors import InputError, PartialResult, run_script
 from stpn.study.job import Job
 from stpn.study.report import write_report
 from stpn.study.schedule import run_tasks
-from stpn.study.speed import measure_speeds, read_speeds
+from stpn.study.speed import measure_speeds, read_speeds, speed_notes
 from stpn.study.study_file import read_study
 from stpn.study.summary import summarise
 from stpn.study.tasks import numbered_rows, prepare_tasks, row_tasks
@@ -60,10 +59,12 @@ def parse_arguments(argv=None):
     return args
 
 
-def run_all(tasks, args):
-    """Run tasks. PartialResult where some failed."""
+def run_all(tasks, studies, args):
+    """Run tasks, those of studies on GPUs each with GPUs of their own. PartialResult where some failed."""
     titles = {task.key: task.title for task in tasks}
-    failed = run_tasks(tasks, device_shares(args.processes, args.num_gpus), say=lambda text: print(text, flush=True))
+    on_gpu = any(Job(*pair, 0, args.output).config().MODEL.DEVICE.startswith("cuda") for pair in numbered_rows(studies))
+    places = device_shares(args.processes, args.num_gpus) if on_gpu else [{}] * args.processes
+    failed = run_tasks(tasks, places, say=lambda text: print(text, flush=True))
     if failed:
         first, why = next(iter(failed.items()))
         raise PartialResult(f"{len(failed)} of {len(tasks)} failed, the first is {titles[first]} ({why}); the same "
@@ -77,8 +78,6 @@ def run_row(studies, args):
     study, row = rows[args.row]
     if args.seed is not None and args.seed not in study.seeds:
         raise InputError(f"--seed {args.seed}; the study's seeds are {', '.join(map(str, study.seeds))}")
-    for name in ("detectron2", "stpn"):
-        setup_logger(name=name)
     for seed in study.seeds if args.seed is None else [args.seed]:
         Job(study, row, seed, args.output).run(gpus=args.num_gpus)
 
@@ -93,14 +92,32 @@ def list_rows(studies, output):
     print(tabulate(table, headers=["--row", "study", "row", "", "seeds"]))
 
 
-def report(studies, args):
+def measure(studies, output):
     for study in studies:
-        folder = Path(args.output) / study.path.stem
-        if args.speed:
-            measure_speeds(study, folder)
-        paths = write_report(summarise(study, args.output), folder, read_speeds(study, folder))
+        measure_speeds(study, Path(output) / study.path.stem)
+
+
+def report(studies, output):
+    for study in studies:
+        folder = Path(output) / study.path.stem
+        paths = write_report(summarise(study, output), folder, read_speeds(study, folder), speed_notes(study, folder))
         print(next(path for path in paths if path.suffix == ".md").read_text())
         print(f"files: {', '.join(map(str, paths))}")
+
+
+def run_studies(studies, args):
+    """All that is left; then the report, also of what is done where something failed."""
+    failed = None
+    try:
+        run_all(prepare_tasks(studies, args.output), studies, args)
+        run_all(row_tasks(studies, args.output, gpus=args.num_gpus), studies, args)
+    except PartialResult as error:
+        failed = error
+    if args.speed and not failed:
+        measure(studies, args.output)
+    report(studies, args.output)
+    if failed:
+        raise failed
 
 
 def main(argv=None):
@@ -115,14 +132,13 @@ def main(argv=None):
     elif args.row is not None:
         run_row(studies, args)
     elif args.prepare:
-        run_all(prepare_tasks(studies, args.output), args)
+        run_all(prepare_tasks(studies, args.output), studies, args)
+    elif args.report:
+        if args.speed:
+            measure(studies, args.output)
+        report(studies, args.output)
     else:
-        try:
-            if not args.report:
-                run_all(prepare_tasks(studies, args.output), args)
-                run_all(row_tasks(studies, args.output, gpus=args.num_gpus), args)
-        finally:
-            report(studies, args)
+        run_studies(studies, args)
 
 
 if __name__ == "__main__":

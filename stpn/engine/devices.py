@@ -10,8 +10,8 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def prepare_devices(device, processes, *, machines=1):
-    """Before so many processes start on this machine, each to train on `device` ("cuda" or "cpu"). InputError where there
-    are fewer GPUs."""
+    """Before so many processes start on this machine, each to train on `device` ("cuda" or "cpu"). InputError where
+    there are fewer GPUs."""
     if device.startswith("cuda"):
         found = torch.cuda.device_count()
         if found < processes:

@@ -79,6 +79,8 @@ class Trainer(DefaultTrainer):
             check_losses({f"forward pass ({error})": value}, iteration=self.iter, batch=self._batch)
 
     def after_train(self):
+        if self.start_iter >= self.max_iter:  # resumed from a run that was killed right before it saved this file
+            self.checkpointer.save("model_final")
         if self.iter < self.max_iter:
             # EvalHook takes a failure in the last iteration for the end of training: it would evaluate, and
             # wait for ranks that are elsewhere.

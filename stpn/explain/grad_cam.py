@@ -26,19 +26,25 @@ def grad_cam(model, item, *, score, stages, prompts=None):
         # A frozen encoder has activations without gradient, unless its input has one.
         features = model.backbone(images.clone().requires_grad_(), prompts=prompts)
         value = score(features)
-        read = [features[stage] if stage in features else kept[stage][0] for stage in stages]
-        tokens = [kept[stage][0] for stage in stages]
-        gradients = torch.autograd.grad(value, [*read, *tokens], allow_unused=True)
-    cams = {}
-    for i, stage in enumerate(stages):
+        pairs = _with_gradients(value, features, kept)
+    sizes = images.shape[-2:], item["image"].shape[1:]
+    return {stage: _over_image(_cam(*pair), *sizes) for stage, pair in pairs.items()}, value.item()
+
+
+def _with_gradients(value, features, kept):
+    """kept: {stage: its last block's output, as of _keep_output}. -> {stage: (activation (1, C, h, w), the gradient of
+    value there)}, of the encoder's output where value is read from it, else of the last block's."""
+    read = [features.get(stage, tokens) for stage, (tokens, _) in kept.items()]
+    gradients = torch.autograd.grad(value, [*read, *(tokens for tokens, _ in kept.values())], allow_unused=True)
+    pairs = {}
+    for i, (stage, (tokens, size)) in enumerate(kept.items()):
         maps, gradient = read[i], gradients[i]
         if stage not in features or gradient is None:
-            maps, gradient = (_as_maps(part, kept[stage][1]) for part in (tokens[i], gradients[len(stages) + i]))
+            maps, gradient = (_as_maps(part, size) for part in (tokens, gradients[len(kept) + i]))
         if gradient is None:
             raise InputError(f"stage {stage} does not reach the score: no part of the model reads it; take another")
-        cam = (gradient.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True).relu()
-        cams[stage] = _over_image(cam, images.shape[-2:], item["image"].shape[1:])
-    return cams, value.item()
+        pairs[stage] = maps.detach(), gradient
+    return pairs
 
 
 def _keep_output(block, stack):
@@ -52,6 +58,11 @@ def _keep_output(block, stack):
 def _as_maps(tokens, size):
     """(1, T + prompts, C) -> (1, C, h, w) of the patches; None stays None."""
     return None if tokens is None else tokens[:, :size[0] * size[1]].transpose(1, 2).unflatten(2, size)
+
+
+def _cam(maps, gradient):
+    """(1, C, h, w) each -> (1, 1, h, w)"""
+    return (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()
 
 
 def _over_image(cam, padded, size):

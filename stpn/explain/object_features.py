@@ -60,7 +60,8 @@ def object_features(model, frames, boxes, *, detected=False):
             found = torch.arange(len(given))
             if detected:
                 given, found = _own_boxes(model, item, prompts, support, given)
-            features = _features(model, item, prompts, support, given).cpu()
+            maps = model.neck(model.backbone(model.images([item["image"]]).tensor, prompts=prompts))
+            features = box_features(model, item, maps, given, support=support).cpu()
             everyone = features.new_full((len(boxes[t]), features.shape[1]), torch.nan)
             everyone[found] = features
             yield t, everyone, everyone.isfinite().all(1)
@@ -69,11 +70,11 @@ def object_features(model, frames, boxes, *, detected=False):
 
 
 def check_box_head(model):
-    """InputError unless the model classifies boxes by one box head."""
+    """InputError unless the model is a detector that classifies boxes by one box head."""
     head = getattr(getattr(model, "roi_heads", None), "box_head", None)
     if not hasattr(model, "detect") or head is None or isinstance(head, torch.nn.ModuleList):
-        raise InputError(f"{type(model).__name__} has not got one box head whose features could be shown; expected a "
-                         "detector (VideoObjectDetector, SelsaDetector) with StandardROIHeads")
+        raise InputError(f"{type(model).__name__} has not got one box head whose features or scores could be shown; "
+                         "expected a detector (VideoObjectDetector, SelsaDetector) with StandardROIHeads")
 
 
 def _supported(model, frames):
@@ -86,18 +87,22 @@ def _supported(model, frames):
     yield from support_stream(prompted, sampler, model._embed_proposals, join_support)
 
 
-def _features(model, item, prompts, support, boxes):
-    """boxes: (n, 4) in pixels of the original frame -> (n, D)."""
+def box_features(model, item, maps, boxes, *, support=None):
+    """What the box head makes of given boxes of a frame.
+
+    maps: what the neck makes of the frame, {"p2": (1, C, h, w), ...}. boxes: (n, 4) XYXY in pixels of the original
+    frame. support: of SELSA's proposals in the support frames; the frame's own are added, as in a test.
+    -> (n, D). Gradients reach maps through the features of boxes and of the frame's own proposals, not through where
+    those lie."""
     image, heads = item["image"], model.roi_heads
-    if support is None:
-        maps = model.neck(model.backbone(model.images([image]).tensor, prompts=prompts))
-    else:
-        _, maps, proposals = model._propose(item, prompts)
-        # In a test the frame's own proposals are among those that SELSA aggregates.
-        support = join_support([support, *heads.embed(maps, proposals)])
     scale = boxes.new_tensor([image.shape[2] / item["width"], image.shape[1] / item["height"]] * 2)
     pooled = heads.box_pooler([maps[name] for name in heads.box_in_features], [Boxes(boxes * scale).to(model.device)])
-    return (heads.box_head(pooled) if support is None else heads.box_head(pooled, support)).flatten(1)
+    if support is None:
+        return heads.box_head(pooled).flatten(1)
+    with torch.no_grad():
+        proposals, _ = model.proposal_generator(model.images([image]), maps)
+    support = join_support([support, *heads.embed(maps, proposals)])
+    return heads.box_head(pooled, support).flatten(1)
 
 
 def _own_boxes(model, item, prompts, support, boxes):

@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+from tabulate import tabulate
+
 from .difference import difference
 
 SIDES = ("against", "model")
+_MOST = 8  # classes, and stretches of frames, in the table
 
 
 class Tally:
@@ -15,7 +18,7 @@ class Tally:
         self._frames, self._different, self._labels = 0, 0, None
         self._counts = [Counter() for _ in SIDES]
         self._classes = [Counter() for _ in SIDES]
-        self._alone = [[] for _ in SIDES]
+        self._alone, self._labels_alone = [[] for _ in SIDES], [[] for _ in SIDES]  # frames
 
     def add(self, t, found, truth):
         """found: Instances of --against and of the model in frame t; truth: of its labels, None for a frame without.
@@ -28,11 +31,9 @@ class Tally:
         for side, alone in enumerate((apart.first, apart.second)):
             self._counts[side].update(found=len(found[side]), alone=len(alone))
             self._classes[side].update(self._names[int(found[side].pred_classes[i])] for i in alone)
+            self._alone[side] += [t] * bool(alone)
         if truth is not None:
             told |= self._add_labels(t, found, truth)
-        elif apart.first or apart.second:
-            for side, alone in enumerate((apart.first, apart.second)):
-                self._alone[side] += [t] * bool(alone)
         different = any(value for value in told.values() if isinstance(value, list))
         self._different += different
         return told if different else {}
@@ -45,7 +46,7 @@ class Tally:
         for side in (0, 1):
             self._counts[side].update(labels_found=len(right[side]), labels_alone=len(only[side]),
                                       no_label=len(matches[side].first))
-            self._alone[side] += [t] * bool(only[side])
+            self._labels_alone[side] += [t] * bool(only[side])
         told = {"labels": len(truth)}
         for side, name in enumerate(SIDES):
             finds = [found[side][right[side][j]] for j in only[side]]
@@ -55,15 +56,21 @@ class Tally:
         return told
 
     def summary(self):
-        """-> plain data: frames, frames_that_differ, labels (None without any), and of each side how many it found,
-        found alone (by class, too), labels it found, found alone, detections without a label, and `frames`: those in
-        which it finds a label (without labels: something) that the other misses, as ranges."""
-        sides = {name: {"found": counts["found"], "alone": counts["alone"], "alone_by_class": dict(classes),
-                        **({} if self._labels is None else {key: counts[key] for key in (
-                            "labels_found", "labels_alone", "no_label")}),
-                        "frames": ranges(frames)}
-                 for name, counts, classes, frames in zip(SIDES, self._counts, self._classes, self._alone, strict=True)}
+        """-> plain data: frames, frames_that_differ, labels (None where no frame has any), and of each side how many it
+        found, found alone (by class, too), and as ranges the `frames` in which it finds something that the other
+        misses; with labels also those it found, found alone, detections without a label in labelled frames, and the
+        `label_frames` in which it finds a label that the other misses."""
+        sides = {name: self._side(side) for side, name in enumerate(SIDES)}
         return {"frames": self._frames, "frames_that_differ": self._different, "labels": self._labels, **sides}
+
+    def _side(self, side):
+        counts = self._counts[side]
+        told = {"found": counts["found"], "alone": counts["alone"], "alone_by_class": dict(self._classes[side]),
+                "frames": ranges(self._alone[side])}
+        if self._labels is None:
+            return told
+        counted = {key: counts[key] for key in ("labels_found", "labels_alone", "no_label")}
+        return {**told, **counted, "label_frames": ranges(self._labels_alone[side])}
 
 
 def described(found, indices, names):
@@ -87,3 +94,20 @@ def ranges(numbers):
         else:
             parts.append([number, number])
     return [f"{first}-{last}" if first < last else str(first) for first, last in parts]
+
+
+def table(summary, names):
+    """Summary of a Tally -> text of at most a screen. names: the headers of the two models."""
+    lines = [("found", "found (over all frames)"), ("alone", "not found by the other"),
+             ("labels_found", f"of {summary['labels']} labels found"), ("labels_alone", "labels found by it alone"),
+             ("no_label", "found where there is no such label")]
+    sides = [summary[side] for side in SIDES]
+    rows = [[text, *(side[key] for side in sides)] for key, text in lines if key in sides[0]]
+    classes = sum((Counter(side["alone_by_class"]) for side in sides), Counter())
+    rows += [[f"  not found by the other: {label}", *(side["alone_by_class"].get(label, 0) for side in sides)]
+             for label, _ in classes.most_common(_MOST)]
+    what, key = ("something", "frames") if summary["labels"] is None else ("a label", "label_frames")
+    places = [f"frames in which {name} alone finds {what}: {', '.join(side[key][:_MOST]) or 'none'}"
+              + f" and {len(side[key]) - _MOST} more stretches" * (len(side[key]) > _MOST)
+              for name, side in zip(SIDES, sides, strict=True)]
+    return "\n".join([tabulate(rows, headers=["", *names]), *places])

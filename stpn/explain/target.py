@@ -3,20 +3,21 @@
 from typing import NamedTuple
 
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import BitMasks, Instances
 
-from ..errors import InputError
-from ..heads import join_support
+from .object_features import box_features, check_box_head
 
 
 class Target(NamedTuple):
     """box: XYXY in pixels of the frame; label: class number; mask: (H, W) bool of a segmenter's, else None; score: of
-    what was found, None for a box of the user's."""
+    what was found, None for a box of the user's. query: number of the query that found it, which means nothing to
+    another model than the segmenter that did; None: class_score looks for one."""
 
     box: list
     label: int
     mask: torch.Tensor | None = None
     score: float | None = None
+    query: int | None = None
 
 
 def find(model, frame):
@@ -40,35 +41,34 @@ def choose(found, *, number=1, label=None):
         return None
     one = found[number - 1]
     mask = one.pred_masks[0] if one.has("pred_masks") else None
-    return Target(one.pred_boxes.tensor[0].tolist(), int(one.pred_classes[0]), mask, float(one.scores[0]))
+    query = int(one.pred_ids[0]) if one.has("pred_ids") else None
+    return Target(one.pred_boxes.tensor[0].tolist(), int(one.pred_classes[0]), mask, float(one.scores[0]), query)
 
 
 def class_score(model, frame, target):
     """-> function of the encoder's features: the logit of target's class. A detector's is that of target's box, a
-    segmenter's that of the query whose mask overlaps most with target's mask (without one: with its box)."""
+    segmenter's that of target's query or, without, of the one whose mask overlaps most with target's mask (if it has
+    none: with its box).
+
+    Of SELSA the logit is that of a test, which aggregates the proposals of the frame itself and of its support frames.
+    Its gradient goes through the features of the frame's own proposals, not through where they lie, nor through support
+    frames: Grad-CAM shows nothing of either. InputError for a model without one box head, which has no such logit."""
     if hasattr(model, "segment"):
         return lambda features: _query_logit(model, frame, target, features)
-    if isinstance(getattr(model.roi_heads, "box_head", None), (torch.nn.ModuleList, type(None))):
-        raise InputError(f"{type(model.roi_heads).__name__} has not got one box head whose score could be explained; "
-                         "expected StandardROIHeads or SelsaROIHeads")
+    check_box_head(model)
     return lambda features: _box_logit(model, frame, target, features)
 
 
 def _box_logit(model, frame, target, features):
-    heads, maps, item = model.roi_heads, model.neck(features), frame.item
-    scale = [item["image"].shape[2] / item["width"], item["image"].shape[1] / item["height"]] * 2
-    box = torch.tensor([target.box], device=model.device) * torch.tensor(scale, device=model.device)
-    pooled = heads.box_pooler([maps[name] for name in heads.box_in_features], [Boxes(box)])
-    support = []
-    if frame.aggregated is not None:  # in a test the frame's own proposals are among those that SELSA aggregates
-        with torch.no_grad():
-            proposals, _ = model.proposal_generator(model.images([item["image"]]), maps)
-        support = [join_support([frame.aggregated, *heads.embed(maps, proposals)])]
-    return heads.box_predictor(heads.box_head(pooled, *support))[0][0, target.label]
+    box = torch.tensor([target.box], dtype=torch.float32)
+    found = box_features(model, frame.item, model.neck(features), box, support=frame.aggregated)
+    return model.roi_heads.box_predictor(found)[0][0, target.label]
 
 
 def _query_logit(model, frame, target, features):
     found = model.sem_seg_head(features)
+    if target.query is not None:
+        return found["pred_logits"][0, target.query, target.label]
     with torch.no_grad():
         masks = _full_masks(model, frame, found["pred_masks"][0])
         wanted = target.mask.to(masks.device) if target.mask is not None else _filled(target.box, masks[0])

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import InputError
-from ..prompting import SupportSampler
+
+NOT_OWN = ("a tracker's supports are of the past, and SELSA's support frames would change with the prompts'; choose "
+           "other controls")
 
 
 class Control(NamedTuple):
@@ -23,24 +25,22 @@ class Control(NamedTuple):
 
 
 def supports_of_another_video(model, loader):
-    """Frame t of a video is supported by the frames of the video before it in the list (the first: the last)."""
-    videos = [video["frames"] for batch in loader for video in batch]
-    other = {frames.name: videos[i - 1] for i, frames in enumerate(videos)}
+    """Frame t of a video is supported by the frames of the video before it in the set (the first: the last)."""
+    other = {sample["frames"].name: before["frames"] for sample, before in _with_the_one_before(loader)}
     embed, prompted = model._embed_frame, model.prompted
 
     def prompted_by_other(frames, sampler=None):
-        items = list(other[frames.name])
-        model._embed_frame = lambda item: embed(items[min(item["frame"].index, len(items) - 1)])
+        item_at = _walk(other[frames.name])
+        model._embed_frame = lambda item: embed(item_at(item["frame"].index))
         return prompted(frames, sampler)
 
     model.prompted = prompted_by_other
 
 
 def prompts_of_another_target(model, loader):
-    """The same for a tracker: frame t has the prompts of frame t of the sequence before it in the list, as its target
-    is tracked with its own supports. In all sequences they are predicted anew at the same frames."""
-    samples = [sample for batch in loader for sample in batch]
-    other = {sample["frames"].name: samples[i - 1] for i, sample in enumerate(samples)}
+    """The same for a tracker: frame t has the prompts of frame t of the sequence before it in the set, as its target is
+    tracked with its own supports. In all sequences they are predicted anew at the same frames."""
+    other = {sample["frames"].name: before for sample, before in _with_the_one_before(loader)}
     follow, predictor = model.follow, model.prompt_predictor
 
     def follow_prompted_by_other(frames, box):
@@ -57,12 +57,34 @@ def prompts_of_another_target(model, loader):
     model.follow = follow_prompted_by_other
 
 
+def _with_the_one_before(loader):
+    """-> [(sample, the one before it), ...] of the whole set, whatever part of it this process evaluates."""
+    samples = [loader.dataset[i] for i in range(len(loader.dataset))]
+    if len(samples) < 2:
+        raise InputError(f"the set has {len(samples)} videos, so none has another's supports; evaluate with at least "
+                         "2, or leave this control out (controls in the study file)")
+    return [(sample, samples[i - 1]) for i, sample in enumerate(samples)]
+
+
+def _walk(frames):
+    """-> a function index -> item of frames, or its last where it is shorter. Indices must not go down: one item is
+    kept."""
+    left, last = enumerate(frames), [-1, None]
+
+    def item_at(index):
+        while last[0] < index and (step := next(left, None)) is not None:
+            last[:] = step
+        return last[1]
+
+    return item_at
+
+
 def own_frame_only(model, loader):
-    """Each frame is its own only support. InputError for a tracker, which looks back alone."""
-    if hasattr(model, "follow"):
-        raise InputError("a tracker's frame cannot be its own support, since its supports are of the past; choose "
-                         "another control")
-    model.sampler = SupportSampler(policy="causal", stride=1, frames_per_side=1)
+    """Each frame is its own only support. InputError for a tracker, which looks back alone, and for SELSA, whose own
+    support frames would change with the prompts'."""
+    if hasattr(model, "follow") or hasattr(model, "selsa_sampler"):
+        raise InputError(f"{type(model).__name__} cannot be evaluated with each frame as its own support: {NOT_OWN}")
+    model.sampler = model.sampler.with_policy("own")
 
 
 def no_prompts(model, loader):

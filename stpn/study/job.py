@@ -1,5 +1,6 @@
 """One row of a study with one seed: train, evaluate, and leave a result file. Finished work is not done again."""
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -12,6 +13,7 @@ from detectron2.engine import launch
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
 
 from ..data.builtin import register_all
 from ..engine.checkpoint import load_weights
@@ -22,23 +24,22 @@ from ..errors import InputError, atomic_path, run_script
 from .controls import CONTROLS
 
 RESULT = "result.json"
-_LEFT_OUT = ("OUTPUT_DIR", "SEED", "MODEL.WEIGHTS", "MODEL.DEVICE")  # do not tell rows apart, or are told beside it
+# Do not tell rows apart, or are told beside it.
+_LEFT_OUT = ("OUTPUT_DIR", "SEED", "MODEL.WEIGHTS", "MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD")
 
 logger = logging.getLogger(__name__)
 
 
 class Job:
-    """One row with one seed. Its folder is below output/jobs and named after the row and its settings, so that studies
-    with the same output share the rows that they have in common, and a row that is changed is another row."""
+    """One row with one seed. Its folder below output/jobs is named after the row's settings, so that studies with the
+    same output share the rows that they have in common, and a row that is changed is another row."""
 
     def __init__(self, study, row, seed, output):
         self.study, self.row, self.seed, self.output = study, row, seed, Path(output)
 
-    @functools.cached_property
+    @property
     def folder(self):
-        jobs, key = self.output / "jobs", self.settings[:8]
-        found = sorted(jobs.glob(f"*_{key}"))
-        return (found[0] if found else jobs / f"{self.row.folder}_{key}") / f"seed_{self.seed}"
+        return self.output / "jobs" / self.settings / f"seed_{self.seed}"
 
     @property
     def trained_by(self):
@@ -57,14 +58,23 @@ class Job:
         return cfg
 
     def result(self):
-        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError without the study's metrics.
-        """
+        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError for a broken file, one without
+        the study's metrics, or where the weights that training started from have changed since."""
         path = self.folder / RESULT
         if not path.is_file():
             return None
-        found = json.loads(path.read_text())
+        found = _read(path)
         self._check(found["metrics"])
+        start = self._start()
+        if start and found["start"] != start:
+            raise InputError(f"{path}: trained from other weights than {self.trained_by.config().MODEL.WEIGHTS} now "
+                             f"holds; delete {self.folder} to run the row again, or take another --output")
         return found
+
+    def _start(self):
+        """-> digest of the file that training starts from, "" where there is none."""
+        path = Path(self.trained_by.config().MODEL.WEIGHTS)
+        return _digest(path, path.stat().st_mtime_ns) if path.is_file() else ""
 
     def _check(self, figures):
         missing = [metric for metric in self.study.metrics if metric not in figures]
@@ -74,7 +84,8 @@ class Job:
 
     @functools.cached_property
     def settings(self):
-        """Hash of all that the result depends on, apart from the seed and the data."""
+        """Hash of all that the result depends on, but for the seed, the data and what is in the file of weights that
+        training starts from (result compares that)."""
         cfg, trained = self.config(), self.trained_by.config()
         changed = self.row.control if self.row.control and CONTROLS[self.row.control].apply else ""
         told = [_told(cfg), _told(trained), trained.MODEL.WEIGHTS, changed]
@@ -90,7 +101,11 @@ class Job:
             raise InputError(f"row {self.row.name!r} evaluates weights of {self.row.weights_of!r}, which are not there "
                              f"yet: {trained.weights}; run that row with seed {self.seed} first")
         prepare_devices(self.config().MODEL.DEVICE, gpus)
-        launch(_work, gpus, dist_url="auto", args=(self,))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it: then its result is there after it
+            if not (self.folder / RESULT).is_file():
+                launch(_work, gpus, dist_url="auto", args=(self,))
         return self.result()
 
     def work(self):
@@ -101,16 +116,13 @@ class Job:
         figures, parameters = self._evaluate(trained.weights)
         if not comm.is_main_process():
             return
-        self._check(figures)
-        found = {"row": self.row.name, "seed": self.seed, "settings": self.settings, "metrics": figures,
+        found = {"row": self.row.name, "seed": self.seed, "start": self._start(), "metrics": figures,
                  "parameters": parameters, "seconds": round(time.perf_counter() - start, 1)}
-        self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.folder / RESULT) as part:
             part.write_text(json.dumps(found, indent=1))
 
     def _train(self):
         cfg = self.config()
-        self.folder.mkdir(parents=True, exist_ok=True)
         cfg.merge_from_list(["OUTPUT_DIR", str(self.folder), "DATASETS.TEST", ()])  # evaluated below, once
         cfg.freeze()
         seed_all_rng(self.seed + comm.get_rank())  # weights that start from random
@@ -135,14 +147,36 @@ class Job:
         return figures, parameters
 
 
+def _read(path):
+    try:
+        found = json.loads(path.read_text())
+        if isinstance(found["metrics"], dict) and isinstance(found["start"], str):
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{path} is not a result of a study; delete it, and the row is evaluated again")
+
+
 def _told(cfg):
     return {key: value for key, value in flatten_config(cfg).items() if key not in _LEFT_OUT}
 
 
 def _work(job):
     """In each process of a job."""
+    for name in ("detectron2", "fvcore", "stpn"):
+        setup_logger(distributed_rank=comm.get_rank(), name=name)
     register_all()
     if comm.get_world_size() > 1:
         run_script(job.work)  # the exit code of a child says why it ended
     else:
         job.work()
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path, changed):
+    """changed: of the file, so that it is read anew when it is another."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()[:16]

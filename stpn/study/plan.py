@@ -1,6 +1,5 @@
 """What a study consists of: rows, each a configuration with overrides, and what has to be made before them."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,11 +28,6 @@ class Row(NamedTuple):
     control: str = ""
     group: str = ""
     series: str = ""
-
-    @property
-    def folder(self):
-        """The name, as a folder can be named."""
-        return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_").lower()
 
 
 class Study(NamedTuple):

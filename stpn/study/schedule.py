@@ -48,6 +48,8 @@ def run_tasks(tasks, places, *, say=print):
     finally:
         for process, _ in running.values():
             process.terminate()
+        for process, _ in running.values():
+            process.wait()
     return failed
 
 

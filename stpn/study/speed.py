@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import platform
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from ..engine.trainer import Trainer
 from ..errors import InputError, atomic_path
 from .job import Job
-from .timing import Arm, Group, interleave, make_timer, summary, warm_up
+from .timing import CONTROL, Arm, Group, interleave, make_timer, summary, warm_up
 
 SPEEDS = "speed.json"
 _VIDEOS = 1  # of the test set, in each measurement
@@ -22,15 +23,13 @@ def measure_speeds(study, output, *, pairs=_PAIRS):
     Weights do not count, so nothing needs to be trained. Rows that are evaluated with a control are left out, those
     that SPEEDS has are not measured again. One thread and processor time on the CPU, events on a GPU. InputError
     without a baseline."""
-    rows = [(row, study.baseline_of(row)) for row in study.rows if not row.baseline and not row.control]
-    if not all(base for _, base in rows):
-        raise InputError(f"{study.name}: no row is the baseline, so that there is nothing to compare speeds with")
+    rows = _compared_rows(study)
     path, threads = Path(output) / SPEEDS, torch.get_num_threads()
     path.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text()) if path.is_file() else {}
     try:
         for row, base in rows:
-            key = [Job(study, one, study.seeds[0], output).settings for one in (base, row)]
+            key = _key(study, row, base)
             if found.get(row.name, {}).get("settings") != key:
                 measured = _compare(_arm(study, base, output), _arm(study, row, output), pairs)
                 found[row.name] = {**measured, "settings": key}
@@ -41,10 +40,41 @@ def measure_speeds(study, output, *, pairs=_PAIRS):
 
 
 def read_speeds(study, output):
-    """-> {row: speed relative to the baseline}; empty where nothing has been measured."""
-    path, names = Path(output) / SPEEDS, {row.name for row in study.rows}
+    """-> {row: speed relative to its baseline}; empty where nothing was measured with these settings on this device."""
+    return {name: one["ratio"] for name, one in _measured(study, output).items()}
+
+
+def speed_notes(study, output):
+    """-> lines on how far the speeds can be trusted."""
+    controls = [one["control"] for one in _measured(study, output).values()]
+    if not controls:
+        return []
+    return [f"Speeds: measured in turn with the baseline, which against itself gave {min(controls):.3f} to "
+            f"{max(controls):.3f}: what differs by less cannot be told apart."]
+
+
+def _measured(study, output):
+    path = Path(output) / SPEEDS
     found = json.loads(path.read_text()) if path.is_file() else {}
-    return {row: one["ratio"] for row, one in found.items() if row in names}
+    keys = {row.name: _key(study, row, base) for row, base in _compared_rows(study)} if found else {}
+    return {name: found[name] for name, key in keys.items() if found.get(name, {}).get("settings") == key}
+
+
+def _compared_rows(study):
+    """-> [(row, its baseline), ...]."""
+    rows = [(row, study.baseline_of(row)) for row in study.rows if not row.baseline and not row.control]
+    for row, base in rows:
+        if base is None:
+            raise InputError(f"{study.path}: row {row.name!r} of group {row.group!r} has no baseline to compare speeds "
+                             "with; mark one with baseline: true")
+    return rows
+
+
+def _key(study, row, base):
+    """What a measured speed depends on: the settings of both, and the device."""
+    cfg = Job(study, row, study.seeds[0], "").config()
+    device = torch.cuda.get_device_name() if cfg.MODEL.DEVICE.startswith("cuda") else platform.machine()
+    return [*(Job(study, one, study.seeds[0], "").settings for one in (base, row)), cfg.MODEL.DEVICE, device]
 
 
 def _compare(base, arm, pairs):
@@ -54,7 +84,7 @@ def _compare(base, arm, pairs):
     group = Group("model", base.arm, (arm.arm,))
     warm_up(group, 1)
     times = interleave(group, pairs=pairs, timer=timer)
-    control = summary(next(value for name, value in times.items() if name != arm.arm.name))
+    control = summary(times[CONTROL])
     return {**summary(times[arm.arm.name]), "control": control["ratio"]}
 
 

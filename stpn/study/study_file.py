@@ -30,7 +30,7 @@ from ..engine.config_file import PROJECT, load_config
 from ..errors import InputError
 from .controls import CONTROLS, control_rows
 from .plan import Row, Study
-from .study_check import check_rows, near, read_step, refuse_keys
+from .study_check import check_config, check_rows, check_steps, near, read_step, refuse_keys
 
 FIGURES = ("line", "speed", "bars")
 _STUDY_KEYS = ("_BASE_", "name", "config", "set", "seeds", "metrics", "figure", "x", "rows", "prepare", "controls_of",
@@ -50,17 +50,18 @@ def read_study(path):
         raise InputError(f"{path}: figure is {figure!r}; expected one of {', '.join(FIGURES)}")
     if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise InputError(f"{path}: seeds are {seeds!r}; expected a list of whole numbers from 0")
-    if not isinstance(content["rows"], list):
-        raise InputError(f"{path}: rows are {content['rows']!r}; expected a list")
     rows = [_row(entry, content, path) for entry in content["rows"]]
     rows += _controls(content, rows, path)
     check_rows(rows, figure, path)
-    steps = [read_step(entry, path) for entry in content.get("prepare") or []]
+    steps = [read_step(entry, path) for entry in content.get("prepare", [])]
+    check_steps(steps, path)
     return Study(path, content["name"], rows, seeds, _metrics(content, path), figure, content.get("x", ""), steps)
 
 
-def _content(path):
-    """-> what the file and those below it say."""
+def _content(path, above=()):
+    """-> what the file and those below it say. above: the files that lead to it."""
+    if path.resolve() in above:
+        raise InputError(f"{path}: _BASE_ leads back to the file itself; name another, or none")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -70,11 +71,15 @@ def _content(path):
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a study with a list of rows; see the top of stpn/study/study_file.py")
     refuse_keys(content, _STUDY_KEYS, path)
+    content = {key: value for key, value in content.items() if value is not None}  # a key without a value says nothing
+    for key, kind in (("set", dict), ("prepare", list), ("controls", list), ("rows", list)):
+        if not isinstance(content.get(key, kind()), kind):
+            raise InputError(f"{path}: {key} is {content[key]!r}; expected a {'list' if kind is list else 'mapping'}")
     if "_BASE_" not in content:
         return content
-    base = _content(path.parent / content["_BASE_"])
+    base = _content(path.parent / str(content["_BASE_"]), (*above, path.resolve()))
     return {**base, **content, "set": {**base.get("set", {}), **content.get("set", {})},
-            "prepare": [*(base.get("prepare") or []), *(content.get("prepare") or [])]}
+            "prepare": [*base.get("prepare", []), *content.get("prepare", [])]}
 
 
 def _metrics(content, path):
@@ -96,8 +101,10 @@ def _row(entry, content, path):
     control = str(entry.get("control", ""))
     if control and control not in CONTROLS:
         raise InputError(f"{where}: control {control!r} is not known; expected one of {', '.join(CONTROLS)}")
+    if not isinstance(entry.get("set") or {}, dict):
+        raise InputError(f"{where}: set is {entry['set']!r}; expected a mapping of configuration keys")
     of_control = CONTROLS[control].overrides if control else {}
-    merged = {**content.get("set", {}), **entry.get("set", {}), **of_control}
+    merged = {**content.get("set", {}), **(entry.get("set") or {}), **of_control}
     row = Row(str(entry["name"]), _find(config, path), [part for pair in merged.items() for part in pair],
               entry.get("x"), bool(entry.get("baseline")), str(entry.get("weights_of", "")), control,
               str(entry.get("group", "")), str(entry.get("series", "")))
@@ -107,9 +114,10 @@ def _row(entry, content, path):
 
 def _load(row, where):
     try:
-        load_config(str(row.config), row.overrides)
+        cfg = load_config(str(row.config), row.overrides)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    check_config(cfg, row, where)
 
 
 def _find(config, path):
@@ -120,14 +128,19 @@ def _find(config, path):
 def _controls(content, rows, path):
     """-> the rows that controls_of asks for."""
     name, asked = content.get("controls_of"), content.get("controls", list(CONTROLS))
+    if not name and "controls" in content:
+        raise InputError(f"{path}: controls, but no controls_of; name the row that they are of")
     if not name:
         return []
-    if name not in [row.name for row in rows]:
+    found = next((row for row in rows if row.name == name), None)
+    if found is None:
         raise InputError(f"{path}: controls_of names no row: {name!r}; {near(name, [row.name for row in rows])}")
+    if found.weights_of:
+        raise InputError(f"{path}: controls_of {name!r}, which is not trained itself; name {found.weights_of!r}")
     unknown = [one for one in asked if one not in CONTROLS]
     if unknown:
         raise InputError(f"{path}: control {unknown[0]!r} is not known; expected some of {', '.join(CONTROLS)}")
-    found = control_rows(next(row for row in rows if row.name == name), asked)
-    for row in found:
+    controls = control_rows(found, asked)
+    for row in controls:
         _load(row, f"{path}, row {row.name!r}")
-    return found
+    return controls

@@ -1,9 +1,13 @@
 """Studies: files that are refused, jobs that are not run twice, and a training that goes on."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +23,8 @@ from stpn.errors import InputError
 from stpn.study import speed
 from stpn.study.controls import CONTROLS
 from stpn.study.job import Job
-from stpn.study.speed import measure_speeds, read_speeds
+from stpn.study.schedule import Task
+from stpn.study.speed import measure_speeds, read_speeds, speed_notes
 from stpn.study.study_file import read_study
 from stpn.study.summary import summarise
 from stpn.study.tasks import prepare_tasks, row_tasks
@@ -131,6 +136,79 @@ def test_gain_is_over_the_baseline_of_the_own_group(finished, tmp_path):
     assert found["another video"]["gain"] is None  # two baselines, neither of its group
 
 
+def test_rows_of_different_names_and_equal_settings_are_one_job_from_the_start(tmp_path):
+    rows = [{"name": "a"}, {"name": "b"}, {"name": "基线", "config": "configs/toy/baseline.yaml"}]
+    study = read_study(study_file(tmp_path, rows=rows, figure="bars", seeds=[0]))
+    assert [task.title for task in row_tasks([study], tmp_path)] == ["study: a, seed 0", "study: 基线, seed 0"]
+
+
+def test_a_result_is_refused_where_the_weights_that_training_started_from_have_changed(finished, tmp_path):
+    start, rows = tmp_path / "start.pth", ROWS[:1]
+    start.write_bytes(b"one")
+    study = read_study(study_file(tmp_path, rows=rows, set={**SHORT, "MODEL.WEIGHTS": str(start)}))
+    job = Job(study, study.rows[0], 0, tmp_path)
+    job.folder.mkdir(parents=True)
+    found = {"metrics": dict.fromkeys(study.metrics, 1.0), "parameters": 1, "start": job._start()}
+    (job.folder / "result.json").write_text(json.dumps(found))
+    assert job.result() == found
+    os.utime(start)
+    assert job.result() == found
+    start.write_bytes(b"two")
+    os.utime(start, (1, 1))
+    with pytest.raises(InputError, match="trained from other weights than"):
+        job.result()
+    start.unlink()  # no longer needed
+    assert job.result() == found
+
+
+@pytest.mark.parametrize("broken", ["", "{}", "[]", '{"metrics": 3}'])
+def test_a_broken_result_is_told(finished, tmp_path, broken):
+    study, _, _ = finished
+    job = Job(study, study.rows[0], 0, tmp_path)
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text(broken)
+    with pytest.raises(InputError, match="not a result of a study; delete it"):
+        job.result()
+
+
+def test_a_second_process_waits_for_the_first_and_takes_its_result(finished, tmp_path, monkeypatch):
+    study, output, _ = finished
+    job = Job(study, study.row("K = 2"), 0, tmp_path)
+    monkeypatch.setattr("stpn.study.job.launch", lambda *_, **__: pytest.fail("trained beside the other"))
+    job.folder.mkdir(parents=True)
+    with open(job.folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=job.run)
+        waiting.start()
+        time.sleep(0.3)
+        assert waiting.is_alive()
+        shutil.copy(Job(study, job.row, 0, output).folder / "result.json", job.folder)
+    waiting.join(20)
+    assert not waiting.is_alive() and job.result()
+
+
+def test_a_training_that_was_killed_right_before_its_last_file_is_finished(finished, tmp_path):
+    study, output, _ = finished
+    done, job = (Job(study, study.row("K = 2"), 0, folder) for folder in (output, tmp_path))
+    shutil.copytree(done.folder, job.folder)
+    for name in ("result.json", "model_final.pth"):
+        (job.folder / name).unlink()
+    (job.folder / "last_checkpoint").write_text("model_0000003.pth")
+    assert (job.folder / "model_0000003.pth").exists()
+    assert job.run()["metrics"] == pytest.approx(done.result()["metrics"], nan_ok=True)
+
+
+def test_a_failed_study_reports_what_is_done_measures_nothing_and_says_what_failed(finished, monkeypatch, capsys):
+    _, output, path = finished
+    script = load_script("projects/STPN/study.py")
+    monkeypatch.setattr(script, "measure_speeds", lambda *_: pytest.fail("measured"))
+    task = Task("a", "study: a", (), ("none.py",), output / "log", output / "none")
+    monkeypatch.setattr(script, "row_tasks", lambda *_, **__: [task])
+    with pytest.raises(script.PartialResult, match="1 of 1 failed, the first is study: a"):
+        script.main([str(path), "--output", str(output), "--speed"])
+    assert "| K = 1 " in capsys.readouterr().out
+
+
 def test_controls_of_a_row_change_what_they_say_and_nothing_else(tmp_path):
     study = read_study(study_file(tmp_path, controls_of="K = 2", rows=ROWS[:3]))
     own = Job(study, study.row("K = 2"), 0, tmp_path).config()
@@ -214,16 +292,30 @@ def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls_once(fini
     measure_speeds(study, tmp_path, pairs=1)
     found = read_speeds(study, tmp_path)
     assert set(found) == {"K = 2", "K = 1"} and all(0.1 < ratio < 10 for ratio in found.values())
-    monkeypatch.setattr(speed, "_compare", lambda *_: {"ratio": 3.0})
+    assert speed_notes(study, tmp_path)[0].startswith("Speeds: measured in turn with the baseline")
+    monkeypatch.setattr(speed, "_compare", lambda *_: {"ratio": 3.0, "control": 90.0})
     others = read_study(study_file(tmp_path, rows=[*ROWS[:2], {**ROWS[2], "set": {"INPUT.SUPPORT.STRIDE": 2}}]))
     measure_speeds(others, tmp_path)  # goes on where it was stopped: only what is new is measured
     assert read_speeds(others, tmp_path) == {"K = 2": found["K = 2"], "K = 1": 3.0}
+    assert "to 90.000" in speed_notes(others, tmp_path)[0]
+    assert read_speeds(study, tmp_path) == {"K = 2": found["K = 2"]}  # K = 1 had other settings
 
 
 @pytest.mark.parametrize("changes, said", [
     ({"rows": [{"name": "a", "sett": {}}]}, "did you mean set"),
     ({"rows": [{"name": "a", "x": 1, "set": {"INPUT.SUPPORT.STRIDES": 2}}]}, "row 'a'.*INPUT.SUPPORT.STRIDE"),
-    ({"rows": [*ROWS, {"name": "K = 1!", "x": 1}]}, "differs in signs alone"),
+    ({"rows": [*ROWS, ROWS[2]]}, "another row has this name"),
+    ({"set": [1]}, "set is .1.; expected a mapping"),
+    ({"rows": [{"name": "a", "set": [1]}]}, "row 'a': set is .1.; expected a mapping"),
+    ({"controls": ["no_prompts"]}, "no controls_of"),
+    ({"controls_of": "K = 2", "controls": "no_prompts"}, "controls is 'no_prompts'; expected a list"),
+    ({"controls_of": "K = 1"}, "which is not trained itself; name 'K = 2'"),
+    ({"_BASE_": "study.yaml"}, "leads back"),
+    ({"prepare": [{"makes": "a", "run": "setup.py 'a"}]}, "look at its quotes"),
+    ({"prepare": [{"makes": "a", "run": "setup.py", "needs": "b"}]}, "needs is 'b'; expected a list"),
+    ({"prepare": [{"makes": "abc", "run": "setup.py", "needs": ["abd"]}]}, "needs abd, which no step makes; did you"),
+    ({"rows": [{"name": "a", "x": 1, "set": {"DATASETS.TEST": []}}]}, "expected one set"),
+    ({"rows": [*ROWS[:2], {"name": "a", "control": "learnt_prompts", "weights_of": "K = 2"}]}, "drop weights_of"),
     ({"rows": [{"name": "a", "x": 1, "weights_of": "b"}]}, "names no row"),
     ({"rows": [{"name": "a", "x": 1, "control": "nothing"}]}, "another_video"),
     ({"rows": [{"name": "a"}]}, "expected a number"),
@@ -238,7 +330,7 @@ def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls_once(fini
     ({"_BASE_": "none.yaml"}, "no study file .*none.yaml"),
     ({"prepare": [{"makes": "a"}]}, "expected makes"),
     ({"prepare": [{"makes": "a", "run": "make_toys.py"}]}, "no script make_toys.py"),
-    ({"rows": 3}, "expected a list"),
+    ({"rows": 3}, "rows is 3; expected a list"),
 ])
 def test_wrong_study_files_are_one_line(changes, said, tmp_path):
     with pytest.raises(InputError, match=said) as error:
@@ -268,7 +360,8 @@ def test_tasks_are_what_is_left_each_once_and_run_what_they_name(finished, tmp_p
     studies = [read_study(path), read_study(study_file(tmp_path, rows=rows))]
     done = Job(studies[0], studies[0].row("baseline"), 0, tmp_path)
     done.folder.mkdir(parents=True)
-    (done.folder / "result.json").write_text(json.dumps({"metrics": dict.fromkeys(studies[0].metrics, 1.0)}))
+    found = {"metrics": dict.fromkeys(studies[0].metrics, 1.0), "start": ""}
+    (done.folder / "result.json").write_text(json.dumps(found))
     tasks = row_tasks(studies, tmp_path)
     assert [task.title for task in tasks] == [
         "study: baseline, seed 1", "study: K = 2, seed 0", "study: K = 2, seed 1", "study: K = 1, seed 0",
