@@ -30,6 +30,12 @@ def datasets(tmp_path_factory):
         yield root
 
 
+def frames_of(parts):
+    """["3-5", "9"] -> [3, 4, 5, 9]"""
+    ends = [[int(end) for end in part.split("-")] for part in parts]
+    return [t for end in ends for t in range(end[0], end[-1] + 1)]
+
+
 def only_video(name):
     ensure_registered([name])
     DatasetCatalog.get(name)
@@ -76,6 +82,9 @@ def test_the_script_draws_labels_and_both_models_and_lists_where_they_differ(tmp
         assert counted[side]["alone"] == sum(len(line[f"{side}_alone"]) for line in lines)
         assert counted[side]["labels_alone"] == sum(len(line[f"labels_by_{side}_alone"]) for line in lines)
         assert str(counted[side]["labels_found"]) in said
+        assert frames_of(counted[side]["frames"]) == [line["index"] for line in lines if line[f"{side}_alone"]]
+        assert frames_of(counted[side]["label_frames"]) == [
+            line["index"] for line in lines if line[f"labels_by_{side}_alone"]]
     for line in lines:
         assert any(line[key] for key in ("against_alone", "model_alone", "labels_by_against_alone",
                                          "labels_by_model_alone"))
@@ -94,7 +103,10 @@ def test_trackers_without_scores_are_compared_with_the_labels_of_their_target(tm
                  "toy_got10k_val", "--video", video, "--output", str(tmp_path), "MODEL.MIXFORMER.SCORE_HEAD", "False"])
     (counted,) = (json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
     lines = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
-    assert counted["labels"] == len(labelled_video("toy_got10k_val", video)[1])
+    labelled = labelled_video("toy_got10k_val", video)[1]
+    assert counted["labels"] == len(labelled) < counted["frames"]  # the target is covered for a while
+    differ = set(frames_of(counted["against"]["frames"]))
+    assert differ - labelled.keys() and set(frames_of(counted["against"]["label_frames"])) <= differ & labelled.keys()
     assert 0 < counted["against"]["labels_alone"] and lines  # the other has random weights
     assert {one["score"] for line in lines for one in line["against_alone"]} == {None}
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -15,7 +16,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.readable_frames import ReadableFrames
 from stpn.errors import InputError
-from stpn.explain import explained_frames
+from stpn.explain import Target, explained_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,6 +72,62 @@ def test_frames_keep_their_numbers_where_some_cannot_be_read(clip, predictor, tm
     assert found.supports.numbers == [readable[i] for i in predictor.model.sampler.test(8, 9)]
 
 
+class Watched(ReadableFrames):
+    """Counts how often it was closed."""
+
+    made = []
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.closed = 0
+        self.made.append(self)
+
+    def close(self):
+        self.closed += 1
+        super().close()
+
+
+@pytest.fixture
+def frames_module(monkeypatch):
+    module = load_script("projects/STPN/explain_frames.py")
+    monkeypatch.setattr(Watched, "made", [])
+    monkeypatch.setattr(module, "ReadableFrames", Watched)
+    return module
+
+
+def broken_at(number, clip, folder):
+    for path in sorted(clip.glob("*.png")):
+        (folder / path.name).write_bytes(b"broken" if int(path.stem) == number else path.read_bytes())
+    return str(folder)
+
+
+def test_an_error_of_the_source_is_raised_in_place_of_pictures_of_half_the_supports(clip, tmp_path, frames_module):
+    """SELSA's supports reach further than the prompts': the first walk ends before the broken frame."""
+    options = ["MODEL.WEIGHTS", "", "INPUT.SUPPORT.TEST_POLICY", "grid", "INPUT.SUPPORT.FRAMES_PER_SIDE", "1",
+               "INPUT.SELSA.FRAMES_PER_SIDE", "2", "INPUT.SELSA.STRIDE", "1"]
+    selsa = VideoPredictor(load_config(str(ROOT / "configs/toy/stpn_selsa.yaml"), options))
+    prompts, aggregated = (sampler.look_ahead for sampler in selsa.model.support_samplers())
+    assert 1 + prompts + aggregated < 14
+    source = broken_at(1 + prompts + aggregated, clip, tmp_path)
+    with open_source(source) as opened:
+        assert [frame.t for frame in frames_module.walk(selsa, opened, [1], None)] == [1]
+    with pytest.raises(InputError, match="broken|read"):
+        frames_module.collect(selsa, source, [1], None)
+    assert len(Watched.made) == 3 and all(frames.closed == 1 for frames in Watched.made)
+
+
+@pytest.mark.parametrize("name", ["explained_frames", "aggregated_supports"])
+def test_frames_are_closed_where_the_model_fails(clip, predictor, frames_module, monkeypatch, name):
+    def fails(model, frames, *arguments, **options):
+        yield from (1 / 0 for _ in frames)
+
+    monkeypatch.setattr(frames_module, name, fails)
+    monkeypatch.setattr(predictor.model, "selsa_sampler", None, raising=False)
+    with pytest.raises(ZeroDivisionError):
+        frames_module.collect(predictor, str(clip), [2], None)
+    assert Watched.made and all(frames.closed == 1 for frames in Watched.made)
+
+
 TOY = ["--config-file", str(ROOT / "configs/toy/stpn.yaml")]
 BASELINE = ["--against", str(ROOT / "configs/toy/baseline.yaml")]
 
@@ -87,7 +144,9 @@ def test_the_script_writes_its_sheets_and_numbers(clip, tmp_path, predictor):
     for frame in told["frames"]:
         found = predictor(str(clip))[frame["frame"]]
         best = int(found.scores.argmax())
-        assert [list(logit) for logit in frame["detection"]["logits"]] == [["against"], ["model"]]
+        logits = frame["detection"]["logits"]
+        assert list(logits) == ["against", "model"] and logits["against"] != logits["model"]
+        assert all(isinstance(logit, float) for logit in logits.values())
         assert frame["detection"]["score"] == pytest.approx(found.scores[best].item(), abs=1e-5)
         assert frame["detection"]["box"] == pytest.approx(found.pred_boxes.tensor[best].tolist(), abs=1e-3)
     reads = told["prompts"]["prompt_reads_frame"]
@@ -105,9 +164,20 @@ def test_a_box_of_the_users_is_explained_in_every_frame_and_replaces_earlier_pic
     name = predictor.class_names[3]
     explain("--config-file", BASELINE[1], *base, "--box", "10,20,30,25", "--label", name)
     (frame,) = json.loads((tmp_path / "explain.json").read_text())["frames"]
-    assert frame["detection"].pop("logits") and frame["detection"] == {
+    assert list(frame["detection"].pop("logits")) == ["model"] and frame["detection"] == {
         "label": name, "score": None, "box": [10, 20, 40, 45]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.json", "grad_cam.png"]
+
+
+def test_the_number_of_a_query_is_not_asked_of_another_model(monkeypatch):
+    script, asked = load_script("projects/STPN/explain.py"), {}
+    monkeypatch.setattr(script, "class_score", lambda model, frame, target: asked.setdefault(model, target))
+    monkeypatch.setattr(script, "grad_cam", lambda model, item, **_: ({}, len(model)))
+    args, frame = SimpleNamespace(stage=["res4"]), SimpleNamespace(item={}, prompts=None)
+    target = Target([0, 0, 5, 5], 1, torch.ones(9, 9, dtype=torch.bool), 0.75, 4)
+    found = script.cams_of(args, ["the other", "own"], [frame, frame], target)
+    assert found == {"against": ({}, 9), "model": ({}, 3)}
+    assert asked["own"] is target and asked["the other"].query is None and asked["the other"].mask is target.mask
 
 
 def test_predictors_without_attention_leave_one_sheet_out_and_say_so(clip, tmp_path, capsys):
@@ -129,6 +199,7 @@ def test_the_film_has_every_frame_with_prompts_of_all_kinds_of_models(clip, tmp_
 
 def test_what_does_not_go_together_is_refused_in_one_line(clip, tmp_path):
     base = ["--input", clip, "--frames", 1, "--output", tmp_path]
+    film = [*base[:2], "--video", *base[4:]]
     tracker = ["--config-file", ROOT / "configs/toy/vot_stpn_score.yaml"]
     for arguments, said in (
             ([*TOY, *base[:2], "--frames", 99, *base[4:]], "no frame 99"),
@@ -143,7 +214,17 @@ def test_what_does_not_go_together_is_refused_in_one_line(clip, tmp_path):
             (["--config-file", BASELINE[1], *base, "--video"], "without prompts"),
             ([*tracker, *base], "needs --init"),
             ([*tracker, *base[:2], "--frames", 0, *base[4:], "--init", "20,20,30,30"], "frame 0 is where"),
-            ([*tracker, *base, "--init", "20,20,30,30", "--label", "disc"], "not shown of trackers")):
+            ([*tracker, *base, "--init", "20,20,30,30", "--label", "disc"], "--label: .* not shown of trackers"),
+            ([*tracker, *base, "--init", "20,20,30,30", "--stage", "res4"], "--stage: .* not shown of trackers"),
+            ([*tracker, *base, "--init", "20,20,30,30", "--detection", 1], "--detection: .* not shown of trackers"),
+            ([*tracker, *base, "--init", "20,20,30,30", *BASELINE], "--against: .* not shown of trackers"),
+            ([*tracker, *base[:2], "--frames", 3, 4, *base[4:], "--init", "20,20,30,30"], "one number"),
+            ([*TOY, *base, "--box", "1,2,3,4", "--label", "rings", "--detection", 1], "no --detection"),
+            ([*TOY, *base, "--against-weights", BASELINE[1]], "give --against FILE"),
+            ([*TOY, *film, *BASELINE, "--label", "rings"], "--against, --label: .* --video is given alone"),
+            ([*TOY, *film, "--stage", "res4"], "--stage: .* --video is given alone"),
+            ([*TOY, *film, "--detection", 1], "--detection: .* --video is given alone"),
+            ([*TOY, *film, "--box", "1,2,3,4"], "--box: .* --video is given alone")):
         with pytest.raises(InputError, match=said) as error:
             explain(*arguments)
         assert "\n" not in str(error.value)

@@ -54,6 +54,10 @@ def parse_arguments(argv=None):
     for name in ("processes", "num_gpus"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}; expected at least 1")
+    if args.speed and (args.list or args.prepare or args.row is not None):
+        raise InputError("--speed measures for the report; give it alone or with --report")
+    if Path(args.output).exists() and not Path(args.output).is_dir():
+        raise InputError(f"--output {args.output} is a file; expected a folder, or a name that is free")
     if args.seed is not None and args.row is None:
         raise InputError("--seed is for --row; the seeds of a whole study are in its file")
     return args
@@ -67,7 +71,7 @@ def run_all(tasks, studies, args):
     failed = run_tasks(tasks, places, say=lambda text: print(text, flush=True))
     if failed:
         first, why = next(iter(failed.items()))
-        raise PartialResult(f"{len(failed)} of {len(tasks)} failed, the first is {titles[first]} ({why}); the same "
+        raise PartialResult(f"{len(failed)} of {len(tasks)} not done, the first is {titles[first]}: {why}; the same "
                             "command runs them again")
 
 

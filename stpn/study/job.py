@@ -17,7 +17,7 @@ from detectron2.utils.logger import setup_logger
 
 from ..data.builtin import register_all
 from ..engine.checkpoint import load_weights
-from ..engine.config_file import flatten_config, load_config
+from ..engine.config_file import PROJECT, flatten_config, load_config
 from ..engine.devices import prepare_devices
 from ..engine.trainer import Trainer
 from ..errors import InputError, atomic_path, run_script
@@ -58,8 +58,8 @@ class Job:
         return cfg
 
     def result(self):
-        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError for a broken file, one without
-        the study's metrics, or where the weights that training started from have changed since."""
+        """-> {"metrics": {"bbox/AP": ...}, ...}, None where it has to be made. InputError for a broken file, one
+        without the study's metrics, or where the weights that training started from have changed since."""
         path = self.folder / RESULT
         if not path.is_file():
             return None
@@ -88,7 +88,7 @@ class Job:
         training starts from (result compares that)."""
         cfg, trained = self.config(), self.trained_by.config()
         changed = self.row.control if self.row.control and CONTROLS[self.row.control].apply else ""
-        told = [_told(cfg), _told(trained), trained.MODEL.WEIGHTS, changed]
+        told = [_told(cfg), _told(trained), _start_name(trained.MODEL.WEIGHTS), changed]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def run(self, *, gpus=1):
@@ -145,6 +145,12 @@ class Job:
         found = inference_on_dataset(model, loader, Trainer.build_evaluator(cfg, dataset))
         figures = {f"{task}/{name}": value for task, values in (found or {}).items() for name, value in values.items()}
         return figures, parameters
+
+
+def _start_name(weights):
+    """The same wherever the checkout lies and the command is given."""
+    path = Path(weights)
+    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else weights
 
 
 def _read(path):

@@ -14,8 +14,9 @@ RESULTS, MARKDOWN, PAGE, PLOT, DRAWING = "results.json", "report.md", "report.ht
 
 
 def write_report(summary, output, speeds=None, notes=()):
-    """summary: what summarise returns; speeds: {row name: speed relative to the row's baseline} or None; notes: more
-    lines below the table. Writes RESULTS, MARKDOWN, PAGE, PLOT and DRAWING into output -> their paths. The same content gives the same bytes."""
+    """summary: what summarise returns; speeds: {row name: speed relative to the row's baseline} or None; notes: lines
+    below the table. Writes RESULTS, MARKDOWN, PAGE, PLOT and DRAWING into output -> their paths. The same content gives
+    the same bytes."""
     output, speeds = Path(output), speeds or {}
     output.mkdir(parents=True, exist_ok=True)
     blocks, drawing = report_blocks(summary, speeds, notes), draw_plot(summary, speeds, "svg")

@@ -43,7 +43,7 @@ def run_tasks(tasks, places, *, say=print):
                 del running[task]
                 free.append(place)
                 if process.returncode or not task.makes.exists():
-                    failed[task.key] = f"FAILED, see {task.log}"
+                    failed[task.key] = f"FAILED: {_last_line(task.log)} (all it said: {task.log})"
                 say(f"{task.title}: {failed.get(task.key, 'done')}")
     finally:
         for process, _ in running.values():
@@ -51,6 +51,11 @@ def run_tasks(tasks, places, *, say=print):
         for process, _ in running.values():
             process.wait()
     return failed
+
+
+def _last_line(log):
+    said = log.read_text(errors="replace").strip().splitlines()
+    return said[-1][:300] if said else "it said nothing"
 
 
 def _give_up(waiting, failed, say):

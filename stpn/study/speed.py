@@ -26,7 +26,7 @@ def measure_speeds(study, output, *, pairs=_PAIRS):
     rows = _compared_rows(study)
     path, threads = Path(output) / SPEEDS, torch.get_num_threads()
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = json.loads(path.read_text()) if path.is_file() else {}
+    found = _read(path)
     try:
         for row, base in rows:
             key = _key(study, row, base)
@@ -54,10 +54,19 @@ def speed_notes(study, output):
 
 
 def _measured(study, output):
-    path = Path(output) / SPEEDS
-    found = json.loads(path.read_text()) if path.is_file() else {}
+    found = _read(Path(output) / SPEEDS)
     keys = {row.name: _key(study, row, base) for row, base in _compared_rows(study)} if found else {}
     return {name: found[name] for name, key in keys.items() if found.get(name, {}).get("settings") == key}
+
+
+def _read(path):
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        if all(isinstance(one, dict) for one in found.values()):
+            return found
+    except (ValueError, AttributeError):
+        pass
+    raise InputError(f"{path} does not hold speeds; delete it, and measure again with --speed")
 
 
 def _compared_rows(study):

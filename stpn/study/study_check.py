@@ -1,7 +1,9 @@
 """What a study file may say: keys, steps, and rows that fit each other. Faults are an InputError of one line."""
 
 import difflib
+import math
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -29,10 +31,13 @@ def read_step(entry, path):
     needs = entry.get("needs", [])
     if not isinstance(needs, list):
         raise InputError(f"{where}: needs is {needs!r}; expected a list of files")
+    unknown = set(re.findall(r"{\w*}", f"{entry['makes']} {entry['run']} {needs}")) - {"{datasets}"}
+    if unknown:
+        raise InputError(f"{where}: {min(unknown)} is not known; expected {{datasets}}, or no braces")
     try:
-        script, *arguments = shlex.split(entry["run"])
+        script, *arguments = shlex.split(str(entry["run"]))
     except ValueError as error:
-        raise InputError(f"{where}: run cannot be read: {error}; look at its quotes") from None
+        raise InputError(f"{where}: run cannot be read ({error}); expected a script with arguments") from None
     if not (PROJECT / script).is_file():
         raise InputError(f"{where}: no script {script}; give one of the project, such as projects/STPN/train_net.py")
     return Step(filled(entry["makes"]), [filled(need) for need in needs],
@@ -72,7 +77,8 @@ def check_rows(rows, figure, path):
         if row.control and bool(CONTROLS[row.control].apply) != bool(row.weights_of):
             raise InputError(f"{where}: control {row.control!r} " + ("is trained itself; drop weights_of"
                              if row.weights_of else "is for trained weights; add weights_of"))
-        if figure == "line" and not row.baseline and not row.control and not isinstance(row.x, (int, float)):
+        is_number = type(row.x) in (int, float) and math.isfinite(row.x)
+        if figure == "line" and not row.baseline and not row.control and not is_number:
             raise InputError(f"{where}: x is {row.x!r}; expected a number, as figure is line")
         if row.baseline and [r.group for r in rows if r.baseline].count(row.group) > 1:
             raise InputError(f"{where}: another row of group {row.group!r} is the baseline, too")

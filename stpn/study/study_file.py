@@ -48,8 +48,10 @@ def read_study(path):
     figure, seeds = content.get("figure", "bars"), content["seeds"]
     if figure not in FIGURES:
         raise InputError(f"{path}: figure is {figure!r}; expected one of {', '.join(FIGURES)}")
-    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise InputError(f"{path}: seeds are {seeds!r}; expected a list of whole numbers from 0")
+    if (not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds)
+            or len(set(seeds)) < len(seeds)):
+        raise InputError(f"{path}: seeds are {seeds!r}; expected a list of different whole numbers from 0 to "
+                         f"{2**31 - 1}")
     rows = [_row(entry, content, path) for entry in content["rows"]]
     rows += _controls(content, rows, path)
     check_rows(rows, figure, path)
@@ -66,6 +68,8 @@ def _content(path, above=()):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no study file {path}; those that come with the project are in configs/studies") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a study file (YAML)") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -77,27 +81,31 @@ def _content(path, above=()):
             raise InputError(f"{path}: {key} is {content[key]!r}; expected a {'list' if kind is list else 'mapping'}")
     if "_BASE_" not in content:
         return content
-    base = _content(path.parent / str(content["_BASE_"]), (*above, path.resolve()))
+    if not isinstance(content["_BASE_"], str):
+        raise InputError(f"{path}: _BASE_ is {content['_BASE_']!r}; expected the name of a file beside it")
+    base = _content(path.parent / content["_BASE_"], (*above, path.resolve()))
     return {**base, **content, "set": {**base.get("set", {}), **content.get("set", {})},
             "prepare": [*base.get("prepare", []), *content.get("prepare", [])]}
 
 
 def _metrics(content, path):
     metrics = content["metrics"]
-    wrong = [m for m in metrics if not re.fullmatch(r"[^/]+/[^/]+", str(m))] if isinstance(metrics, list) else [metrics]
+    if not isinstance(metrics, list):
+        raise InputError(f"{path}: metrics is {metrics!r}; expected a list such as [bbox/AP50, bbox/AP]")
+    wrong = [metric for metric in metrics if not re.fullmatch(r"[^/]+/[^/]+", str(metric))]
     if wrong:
         raise InputError(f"{path}: metric {wrong[0]!r}; expected task/figure such as bbox/AP50")
     return metrics
 
 
 def _row(entry, content, path):
-    if not isinstance(entry, dict) or not entry.get("name"):
-        raise InputError(f"{path}: a row is {entry!r}; expected name and overrides")
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str | int | float) or entry["name"] == "":
+        raise InputError(f"{path}: a row is {entry!r}; expected a name and overrides")
     where = f"{path}, row {entry['name']!r}"
     refuse_keys(entry, _ROW_KEYS, where)
     config = entry.get("config", content.get("config"))
-    if not config:
-        raise InputError(f"{where}: no config; give one to the study or the row")
+    if not config or not isinstance(config, str):
+        raise InputError(f"{where}: config is {config!r}; give the study or the row the name of a file")
     control = str(entry.get("control", ""))
     if control and control not in CONTROLS:
         raise InputError(f"{where}: control {control!r} is not known; expected one of {', '.join(CONTROLS)}")
@@ -135,6 +143,9 @@ def _controls(content, rows, path):
     found = next((row for row in rows if row.name == name), None)
     if found is None:
         raise InputError(f"{path}: controls_of names no row: {name!r}; {near(name, [row.name for row in rows])}")
+    if not load_config(str(found.config), found.overrides).MODEL.STPN.ENABLED:
+        raise InputError(f"{path}: controls_of {name!r}, which has no prompts (MODEL.STPN.ENABLED False); name a row "
+                         "that has some")
     if found.weights_of:
         raise InputError(f"{path}: controls_of {name!r}, which is not trained itself; name {found.weights_of!r}")
     unknown = [one for one in asked if one not in CONTROLS]

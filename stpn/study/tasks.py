@@ -1,5 +1,6 @@
 """What is left to do of some studies, as processes that schedule.py can run."""
 
+import re
 from pathlib import Path
 
 from ..errors import InputError
@@ -22,8 +23,13 @@ def prepare_tasks(studies, output):
         for step in study.steps:
             if steps.setdefault(step.makes, step) != step:
                 raise InputError(f"{study.path}: {step.makes} is made in another way than in a study before it")
-    return [Task(step.makes, step.makes, tuple(step.needs), tuple(step.run), Path(output) / "prepare" / f"{i}.log",
-                 Path(step.makes)) for i, step in enumerate(steps.values()) if not Path(step.makes).exists()]
+    left = [step for step in steps.values() if not Path(step.makes).exists()]
+    return [Task(step.makes, step.makes, tuple(step.needs), tuple(step.run), Path(output) / "prepare" / _log_name(step),
+                 Path(step.makes)) for step in left]
+
+
+def _log_name(step):
+    return re.sub(r"[^\w.]+", "_", step.makes).strip("_") + ".log"
 
 
 def row_tasks(studies, output, *, gpus=1):

@@ -14,7 +14,7 @@ from stpn.engine.config_file import load_config
 from stpn.engine.model import build_model
 from stpn.errors import InputError
 from stpn.explain.labelled_objects import choose_objects, group_objects, load_objects
-from stpn.explain.object_features import check_box_head, object_features, of_both, set_features
+from stpn.explain.object_features import box_features, check_box_head, object_features, of_both, set_features
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [str(part) for pair in TINY.items() for part in pair]
@@ -94,6 +94,23 @@ def test_selsas_features_score_a_box_as_its_detector_does(toy):
         next(stream), next(stream)
     torch.testing.assert_close(features, seen[1])
     assert not torch.allclose(features, alone[1], atol=1e-4)  # the frame's own proposals count
+
+
+def test_selsas_gradient_reaches_the_frames_own_proposals_but_not_the_baselines(toy):
+    """Outside of the box: the box's own features do not reach there."""
+    box, outside = torch.tensor([[1.0, 1.0, 20.0, 20.0]]), {}
+    for name, size in (("stpn_selsa", ["MODEL.SELSA.NUM_HEADS", "4"]), ("baseline", [])):
+        model, to_item = model_of(name, *size)
+        item = next(iter(reader(toy, to_item, next(iter(choose_objects(toy, videos=1))))))
+        with torch.no_grad():
+            maps = model.neck(model.backbone(model.images([item["image"]]).tensor))
+        support = model._embed_proposals((item, None)) if size else None
+        maps = {name: values.detach().requires_grad_() for name, values in maps.items()}
+        box_features(model, item, maps, box, support=support).square().sum().backward()
+        gradients = [values.grad for values in maps.values() if values.grad is not None]
+        outside[name] = max(g[..., g.shape[-1] // 2:].abs().max().item() for g in gradients)
+        assert max(g.abs().max() for g in gradients) > 0
+    assert outside["stpn_selsa"] > 0 == outside["baseline"]
 
 
 def test_a_detection_stands_for_the_object_that_it_overlaps_most(toy):

@@ -79,6 +79,24 @@ def test_a_segmenters_queries_are_those_of_its_stream_and_keep_their_scores():
 
 
 @torch.no_grad()
+def test_a_query_keeps_its_own_score_where_another_has_the_same_mask():
+    model, frames = vis_model(), Numbered(random_frames(3))
+    frame = explained(model, frames, 1)
+    everyone_as_one = model.sem_seg_head.register_forward_hook(lambda module, arguments, found: {
+        **found, "pred_masks": found["pred_masks"].mean(1, keepdim=True).expand_as(found["pred_masks"]).abs()})
+    with everyone_as_one:
+        found = find(model, frame)
+        features = model.backbone(frame.images, prompts=frame.prompts)
+        rows = model.sem_seg_head(features)["pred_logits"][0]
+        number = 1 + int(found.pred_ids.argmax())
+        target = choose(found, number=number)
+        assert target.query == len(rows) - 1 > 0
+        assert class_score(model, frame, target)(features) == rows[-1, target.label]
+        others = class_score(model, frame, target._replace(query=None))(features)
+    assert others == rows[0, target.label] != rows[-1, target.label]
+
+
+@torch.no_grad()
 def test_a_box_of_the_users_takes_the_query_whose_mask_fills_it_best():
     model, frames = vis_model(), Numbered(random_frames(3))
     frame = explained(model, frames, 1)

@@ -73,7 +73,7 @@ def test_as_many_run_beside_each_other_as_allowed(run):
 def test_a_failure_stops_what_needs_it_and_nothing_else(run, how, tmp_path):
     failed, times, said = run(2, a=((), how), b=(("a",), "well"), c=(("b",), "well"), d=((), "well"))
     assert set(failed) == {"a", "b", "c"} and "d" in times and "b" not in times
-    assert "FAILED, see" in failed["a"] and "not begun" in failed["c"]
+    assert failed["a"].startswith("FAILED: worked (all it said:") and "not begun" in failed["c"]
     assert len(said) == 4 and (tmp_path / "log" / "a").read_text() == "worked\n"
 
 

@@ -136,6 +136,16 @@ def test_gain_is_over_the_baseline_of_the_own_group(finished, tmp_path):
     assert found["another video"]["gain"] is None  # two baselines, neither of its group
 
 
+def test_a_job_is_the_same_from_every_folder_and_in_every_checkout(tmp_path, monkeypatch):
+    """The start is named relative to the project where it lies in it, as find_weights finds it from elsewhere."""
+    study = read_study(study_file(tmp_path, set={"MODEL.WEIGHTS": "projects/STPN/weights/toy_stpn.safetensors"}))
+    monkeypatch.chdir(ROOT)
+    here = [Job(study, row, 0, tmp_path).settings for row in study.rows]
+    monkeypatch.chdir(tmp_path)
+    assert Path(Job(study, study.rows[0], 0, tmp_path).config().MODEL.WEIGHTS).is_absolute()
+    assert [Job(study, row, 0, tmp_path).settings for row in study.rows] == here
+
+
 def test_rows_of_different_names_and_equal_settings_are_one_job_from_the_start(tmp_path):
     rows = [{"name": "a"}, {"name": "b"}, {"name": "基线", "config": "configs/toy/baseline.yaml"}]
     study = read_study(study_file(tmp_path, rows=rows, figure="bars", seeds=[0]))
@@ -164,6 +174,10 @@ def test_a_result_is_refused_where_the_weights_that_training_started_from_have_c
 @pytest.mark.parametrize("broken", ["", "{}", "[]", '{"metrics": 3}'])
 def test_a_broken_result_is_told(finished, tmp_path, broken):
     study, _, _ = finished
+    if broken != "{}":
+        (tmp_path / "speed.json").write_text(broken)
+        with pytest.raises(InputError, match="does not hold speeds; delete it"):
+            read_speeds(study, tmp_path)
     job = Job(study, study.rows[0], 0, tmp_path)
     job.folder.mkdir(parents=True)
     (job.folder / "result.json").write_text(broken)
@@ -204,7 +218,7 @@ def test_a_failed_study_reports_what_is_done_measures_nothing_and_says_what_fail
     monkeypatch.setattr(script, "measure_speeds", lambda *_: pytest.fail("measured"))
     task = Task("a", "study: a", (), ("none.py",), output / "log", output / "none")
     monkeypatch.setattr(script, "row_tasks", lambda *_, **__: [task])
-    with pytest.raises(script.PartialResult, match="1 of 1 failed, the first is study: a"):
+    with pytest.raises(script.PartialResult, match="1 of 1 not done, the first is study: a"):
         script.main([str(path), "--output", str(output), "--speed"])
     assert "| K = 1 " in capsys.readouterr().out
 
@@ -311,7 +325,7 @@ def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls_once(fini
     ({"controls_of": "K = 2", "controls": "no_prompts"}, "controls is 'no_prompts'; expected a list"),
     ({"controls_of": "K = 1"}, "which is not trained itself; name 'K = 2'"),
     ({"_BASE_": "study.yaml"}, "leads back"),
-    ({"prepare": [{"makes": "a", "run": "setup.py 'a"}]}, "look at its quotes"),
+    ({"prepare": [{"makes": "a", "run": "setup.py 'a"}]}, "expected a script with arguments"),
     ({"prepare": [{"makes": "a", "run": "setup.py", "needs": "b"}]}, "needs is 'b'; expected a list"),
     ({"prepare": [{"makes": "abc", "run": "setup.py", "needs": ["abd"]}]}, "needs abd, which no step makes; did you"),
     ({"rows": [{"name": "a", "x": 1, "set": {"DATASETS.TEST": []}}]}, "expected one set"),
@@ -322,6 +336,15 @@ def test_speeds_are_measured_of_all_rows_but_the_baseline_and_controls_once(fini
     ({"figure": "pie"}, "expected one of line"),
     ({"metrics": ["AP50"]}, "bbox/AP50"),
     ({"seeds": [-1]}, "whole numbers"),
+    ({"seeds": [1, 1]}, "different whole numbers"),
+    ({"metrics": "bbox/AP"}, "metrics is 'bbox/AP'; expected a list"),
+    ({"config": 3}, "config is 3"),
+    ({"rows": [{"name": ["a"]}]}, "expected a name"),
+    ({"rows": [{"name": "a", "x": True}]}, "expected a number"),
+    ({"rows": [{"name": "a", "x": float("nan")}]}, "expected a number"),
+    ({"_BASE_": 3}, "_BASE_ is 3"),
+    ({"controls_of": "baseline"}, "which has no prompts"),
+    ({"prepare": [{"makes": "{dataset}/a", "run": "setup.py"}]}, "{dataset} is not known; expected {datasets}"),
     ({"seeds": []}, "seeds is missing"),
     ({"rows": [dict(row, baseline=True) for row in ROWS]}, "is the baseline, too"),
     ({"rows": [*ROWS[:2], {"name": "a", "control": "no_prompts"}]}, "add weights_of"),
