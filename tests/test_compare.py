@@ -2,20 +2,25 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, Instances
 from load_script import load_script
 
+from stpn.config import class_count
 from stpn.data.builtin import ensure_registered
 from stpn.data.toy import render_video
 from stpn.data.toy_got10k import write_toy_got10k
 from stpn.data.toy_layout import write_toy
 from stpn.data.toy_ytvis import write_toy_ytvis
+from stpn.engine.config_file import load_config
 from stpn.errors import InputError
-from stpn.explain.truth import labelled_video
+from stpn.explain.truth import check_labels, labelled_video
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -91,7 +96,7 @@ def test_the_script_draws_labels_and_both_models_and_lists_where_they_differ(tmp
     (video,) = tmp_path.glob("*.mp4")
     with av.open(str(video)) as container:
         sizes = {(frame.width, frame.height) for frame in container.decode(video=0)}
-    assert sizes == {(3 * 100, 96)}
+    assert sizes == {(3 * (3 * 96 + 4), 3 * 96 + 18)}  # enlarged, titles above
 
 
 def test_trackers_without_scores_are_compared_with_the_labels_of_their_target(tmp_path, capsys):
@@ -109,6 +114,53 @@ def test_trackers_without_scores_are_compared_with_the_labels_of_their_target(tm
     assert differ - labelled.keys() and set(frames_of(counted["against"]["label_frames"])) <= differ & labelled.keys()
     assert 0 < counted["against"]["labels_alone"] and lines  # the other has random weights
     assert {one["score"] for line in lines for one in line["against_alone"]} == {None}
+
+
+@pytest.mark.parametrize(("size", "factor", "title"), [((40, 50), 5, 18), ((30, 240), 1, 18), ((30, 960), 1, 36)])
+def test_what_is_found_lies_where_it_is_in_the_enlarged_frame(size, factor, title):
+    script, image = load_script("projects/STPN/compare.py"), np.zeros((*size, 3), np.uint8)
+    masks = torch.zeros(1, *size, dtype=torch.bool)
+    masks[0, 20:28, 30:45] = True
+    found = Instances(size, pred_boxes=Boxes(torch.tensor([[30.0, 20, 45, 28]])), scores=torch.tensor([0.9]),
+                      pred_classes=torch.tensor([0]), pred_masks=masks, pred_ids=torch.tensor([0]))
+    picture = script.side_by_side(image, {"one": found, "two": found[:0]}, ["a"])
+    h, w = factor * size[0], factor * size[1]
+    assert picture.shape == (title + h, 2 * (w + 4), 3)
+    assert not picture[title:, w + 4:2 * w + 4].any() and picture[:title].mean() > 200
+    colored = picture[title:, :w].max(2) - picture[title:, :w].min(2) > 20
+    expected = masks[0].numpy().repeat(factor, 0).repeat(factor, 1)
+    assert colored[~expected].mean() < 0.05 and colored[expected].mean() > 0.9  # the label is above
+
+
+def test_labels_of_other_classes_or_tasks_are_refused():
+    cfg = load_config(str(ROOT / "configs/toy/baseline.yaml"))
+    only_video("toy_vid_val"), only_video("toy_ytvis_val"), only_video("toy_got10k_val")
+    names = list(MetadataCatalog.get("toy_vid_val").thing_classes)
+    check_labels("toy_vid_val", cfg, names, class_count(cfg))
+    check_labels("toy_vid_val", cfg, [f"class {i}" for i in range(len(names))], class_count(cfg))
+    with pytest.raises(InputError, match="toy_vid_val has 8 classes .* is 30; give .* 8 and weights"):
+        check_labels("toy_vid_val", cfg, ["x"] * 30, ("MODEL.ROI_HEADS.NUM_CLASSES", 30))
+    with pytest.raises(InputError, match="the model and toy_vid_val have different class tables .*another order"):
+        check_labels("toy_vid_val", cfg, names[::-1], class_count(cfg))
+    with pytest.raises(InputError, match="toy_ytvis_val has masks"):
+        check_labels("toy_ytvis_val", cfg, names, class_count(cfg))
+    tracker = load_config(str(ROOT / "configs/toy/vot_baseline.yaml"))
+    check_labels("toy_got10k_val", tracker, ["target"], class_count(tracker))
+
+
+@pytest.mark.parametrize("given", [5, -0.1, float("nan"), None])
+def test_thresholds_that_are_no_scores_are_refused_and_of_a_tracker_all(given):
+    script, detector, tracker = load_script("projects/STPN/compare.py"), object(), SimpleNamespace(tracker=None)
+    if given is None:
+        assert script.threshold_of(SimpleNamespace(score_threshold=None), detector) == 0.5
+        assert script.threshold_of(SimpleNamespace(score_threshold=None), tracker) is None
+        assert [script.threshold_of(SimpleNamespace(score_threshold=s), detector) for s in (0, 1.0)] == [0, 1]
+        given = 0.4
+    else:
+        with pytest.raises(InputError, match="expected a score of 0 to 1"):
+            script.threshold_of(SimpleNamespace(score_threshold=given), detector)
+    with pytest.raises(InputError, match="not for trackers"):
+        script.threshold_of(SimpleNamespace(score_threshold=given), tracker)
 
 
 def test_models_of_two_tasks_and_videos_that_are_not_there_are_refused(tmp_path):

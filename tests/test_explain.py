@@ -197,6 +197,29 @@ def test_the_film_has_every_frame_with_prompts_of_all_kinds_of_models(clip, tmp_
     assert len(frames) == 14 - tracker and round(frames[0].width / 304) == 5 - tracker
 
 
+def parsed(*arguments):
+    module = load_script("projects/STPN/explain_arguments.py")
+    return module.parse_arguments("", ["--config-file", "c", "--input", "i", "--output", "o", *arguments])
+
+
+def test_boxes_may_begin_with_a_minus():
+    args = parsed("--init", "-5,30,60,60", "--box", "-.5,-3,9,9", "--label", "a")
+    assert (args.init, args.box, args.label) == ("-5,30,60,60", "-.5,-3,9,9", "a")
+    assert parsed("--box=-5,1,9,9").box == "-5,1,9,9"
+
+
+def test_overrides_behind_options_of_several_words_are_overrides():
+    args = parsed("--frames", "4", "12", "--stage", "res3", "res4", "MODEL.WEIGHTS", "x", "SEED", "3")
+    assert args.frames == [4, 12] and args.stage == ["res3", "res4"]
+    assert args.opts == ["MODEL.WEIGHTS", "x", "SEED", "3"] and args.of_cam == ["--stage"]
+    args = parsed("--stage", "res3", "--frames", "4", "12", "MODEL.WEIGHTS", "x")
+    assert (args.frames, args.stage, args.opts) == ([4, 12], ["res3"], ["MODEL.WEIGHTS", "x"])
+    args = parsed("--frames", "1", "--overwrite", "MODEL.WEIGHTS", "x")
+    assert (args.frames, args.stage, args.opts) == ([1], ["res4"], ["MODEL.WEIGHTS", "x"])
+    with pytest.raises(InputError, match="--frames four; expected frame numbers"):
+        parsed("--frames", "four")
+
+
 def test_what_does_not_go_together_is_refused_in_one_line(clip, tmp_path):
     base = ["--input", clip, "--frames", 1, "--output", tmp_path]
     film = [*base[:2], "--video", *base[4:]]

@@ -25,19 +25,23 @@ import stpn  # noqa: F401  first: it says in one sentence if detectron2 is missi
 
 # isort: split
 import numpy as np
+from detectron2.structures import Boxes, Instances
 
+from stpn.config import class_count
 from stpn.data.source import open_source
 from stpn.engine.config_file import load_config
-from stpn.engine.drawing import draw_detections, draw_note
+from stpn.engine.drawing import draw_detections
 from stpn.engine.predictor import VideoPredictor
 from stpn.engine.results import JsonLinesWriter, prepare_output
 from stpn.engine.start_boxes import is_tracker, joined_boxes, parse_box
 from stpn.engine.video_writer import VideoWriter
 from stpn.errors import InputError, atomic_path, run_script
+from stpn.explain.pictures import titled
 from stpn.explain.tally import SIDES, Tally, table
-from stpn.explain.truth import labelled_video
+from stpn.explain.truth import check_labels, labelled_video
 
 _GAP = 4  # pixels between pictures
+_NARROW, _WIDE = 240, 480  # pixels: smaller frames are enlarged; larger ones have larger titles
 
 
 def parse_arguments(argv=None):
@@ -50,8 +54,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--dataset", metavar="NAME", help="instead of --input: a data set, for its labels")
     parser.add_argument("--video", metavar="ID", help="one of its videos")
     parser.add_argument("--init", action="append", metavar="X,Y,W,H", help="a tracker's target in the first frame")
-    parser.add_argument("--score-threshold", type=float, default=0.5, metavar="S",
-                        help="default 0.5; a tracker's boxes are shown all the same")
+    parser.add_argument("--score-threshold", type=float, metavar="S",
+                        help="0 to 1, default 0.5; not for trackers, whose boxes are all shown")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides of both")
@@ -68,12 +72,23 @@ def opened(args):
 
 
 def side_by_side(image, columns, names):
-    """columns: {title: Instances} -> one picture of them beside each other."""
-    pictures = []
+    """columns: {title: Instances} -> one picture of them beside each other, titles above. Small frames are enlarged, so
+    that labels, which cannot shrink with them, leave the objects to be seen."""
+    factor, pictures = -(-_NARROW // image.shape[1]), []
+    image = image.repeat(factor, 0).repeat(factor, 1)
     for title, found in columns.items():
-        picture = draw_note(draw_detections(image, found, names), title)
+        picture = draw_detections(image, enlarged(found, factor), names)
+        picture = titled(picture, title, size=max(1, round(image.shape[1] / _WIDE)))
         pictures.append(np.pad(picture, ((0, 0), (0, _GAP), (0, 0)), constant_values=255))
     return np.concatenate(pictures, axis=1)
+
+
+def enlarged(found, factor):
+    """Instances -> the same on a frame of factor times the width and height."""
+    fields = {**found.get_fields(), "pred_boxes": Boxes(found.pred_boxes.tensor * factor)}
+    if found.has("pred_masks"):
+        fields["pred_masks"] = found.pred_masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    return Instances(tuple(factor * side for side in found.image_size), **fields)
 
 
 def unscored(labels):
@@ -118,6 +133,19 @@ def starting_boxes(args, model, labelled):
     return [parse_box(text) for text in args.init] if args.init else labelled
 
 
+def threshold_of(args, model):
+    """-> the least score of what is shown and compared, None for a tracker, whose boxes all are."""
+    given = args.score_threshold
+    if is_tracker(model):
+        if given is not None:
+            raise InputError("--score-threshold is not for trackers, whose boxes are all shown and compared; leave it "
+                             "out")
+        return None
+    if given is not None and not 0 <= given <= 1:
+        raise InputError(f"--score-threshold is {given:g}; expected a score of 0 to 1")
+    return 0.5 if given is None else given
+
+
 def both_results(predictors, sources, boxes):
     """Yield the FrameResults of both models, frame by frame."""
     with contextlib.ExitStack() as stack:
@@ -146,17 +174,19 @@ def main(argv=None):
     args = parse_arguments(argv)
     logging.basicConfig(format="%(message)s")
     predictors = models_of(args)
+    own, threshold = predictors[-1], threshold_of(args, predictors[-1].model)
     (source, truth, starts), (again, _, _) = opened(args), opened(args)
     with source, again:
-        boxes = starting_boxes(args, predictors[0].model, starts)
+        if args.dataset:
+            check_labels(args.dataset, own.cfg, own.class_names, class_count(own.cfg))
+        boxes = starting_boxes(args, own.model, starts)
         paths = prepare_output(args.output, [f"{source.name}.{kind}" for kind in ("mp4", "jsonl", "json")],
                                overwrite=args.overwrite, source=args.input)
         with VideoWriter(paths[0], fps=source.fps) as video, JsonLinesWriter(paths[1]) as lines, \
                 contextlib.closing(both_results(predictors, (source, again), boxes)) as pairs:
-            summary = compare_frames(predictors, pairs, truth=truth, threshold=args.score_threshold, video=video,
+            summary = compare_frames(predictors, pairs, truth=truth, threshold=threshold, video=video,
                                      lines=lines).summary()
     with atomic_path(paths[2]) as part:
-        threshold = None if boxes else args.score_threshold  # a tracker's boxes are all shown
         part.write_text(json.dumps({"score_threshold": threshold, **summary}, indent=1))
     print(f"{summary['frames']} frames, {summary['frames_that_differ']} in which the two differ\n")
     print(table(summary, headers(args)))

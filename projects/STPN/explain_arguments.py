@@ -1,8 +1,10 @@
 """What explain.py is asked for, and whether it goes together."""
 
 import argparse
+import re
+import sys
 
-from stpn.engine.start_boxes import check_boxes, is_tracker, parse_box
+from stpn.engine.start_boxes import check_boxes, is_tracker, joined_boxes, parse_box
 from stpn.errors import InputError
 from stpn.explain import Target, check_stages, choose, find
 
@@ -12,10 +14,32 @@ OF_CAM = {"against": None, "against_weights": None, "stage": ["res4"], "detectio
 
 def parse_arguments(description, argv=None):
     """-> Namespace; its of_cam are the options of Grad-CAM that were given, such as "--stage"."""
-    args = _parser(description).parse_args(argv)
+    args = _parser(description).parse_args(_joined(joined_boxes(sys.argv[1:] if argv is None else argv)))
+    _split_off_overrides(args)
     args.of_cam = [f"--{name.replace('_', '-')}" for name in OF_CAM if getattr(args, name) is not None]
     vars(args).update((name, value) for name, value in OF_CAM.items() if getattr(args, name) is None)
     return args
+
+
+def _joined(argv):
+    """argv with "--box", "-5,..." as "--box=-5,...", as joined_boxes does it for --init."""
+    boxes = {i for i in range(1, len(argv)) if argv[i - 1] == "--box" and re.match(r"-[\d.]", argv[i])}
+    return [f"--box={text}" if i in boxes else text for i, text in enumerate(argv) if i + 1 not in boxes]
+
+
+def _split_off_overrides(args):
+    """--stage and --frames take several words: those from the first that looks like a KEY (stages begin with a small
+    letter) are moved to args.opts. InputError for frames that are no numbers."""
+    for name in ("frames", "stage"):
+        words = getattr(args, name) or []
+        end = next((i for i in range(1, len(words)) if re.match("[A-Z]", words[i])), len(words))
+        args.opts = words[end:] + args.opts
+        if words:
+            setattr(args, name, words[:end])
+    try:
+        args.frames = [int(text) for text in args.frames]
+    except ValueError:
+        raise InputError(f"--frames {' '.join(args.frames)}; expected frame numbers from 0, such as 4 12") from None
 
 
 def _parser(description):
@@ -25,13 +49,12 @@ def _parser(description):
     parser.add_argument("--against", metavar="FILE", help="config of the model to compare with, such as the baseline")
     parser.add_argument("--against-weights", metavar="FILE")
     parser.add_argument("--input", required=True, metavar="FILE|FOLDER|GLOB")
-    parser.add_argument("--frames", type=int, nargs="+", default=[], metavar="T", help="frame numbers from 0")
+    parser.add_argument("--frames", nargs="+", default=[], metavar="T", help="frame numbers from 0")
     parser.add_argument("--stage", nargs="+", metavar="RES",
                         help="stages of the encoder for Grad-CAM, res2 to res5 (default res4)")
     parser.add_argument("--detection", type=int, metavar="N", help="the Nth by score (default 1)")
     parser.add_argument("--label", metavar="NAME", help="of this class")
-    parser.add_argument("--box", metavar="X,Y,W,H",
-                        help="in pixels of the frame, with --label (--box=-5,... where X is negative)")
+    parser.add_argument("--box", metavar="X,Y,W,H", help="in pixels of the frame, with --label")
     parser.add_argument("--init", metavar="X,Y,W,H", help="a tracker's target in the first frame")
     parser.add_argument("--video", action="store_true", help="explain.mp4: where prompts are read in every frame")
     parser.add_argument("--output", required=True, metavar="DIR")

@@ -132,7 +132,7 @@ class _Canvas:
         left, top, right, bottom = self._draw.textbbox((0, 0), text, font=font)
         room = self._image.width - right - 1, self._image.height - bottom - 1
         x, y = (max(0, min(at, most)) for at, most in zip((corner[0], corner[1] - above * (bottom + 1)), room))
-        area = np.array((x + left - 1, y + top - 1, x + right, y + bottom))
+        area = np.array((x + left - 1, y + top - 1, x + right, y + bottom), np.float64)  # in a corner all are whole
         shift = self._free(area)
         self._written.append(area + (0, shift, 0, shift))
         self._draw.rectangle(tuple(self._written[-1].tolist()), fill=_BEHIND_TEXT)

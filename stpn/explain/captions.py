@@ -15,7 +15,7 @@ CAPTIONS = {
         what is read, not what it is good for.""",
     "prompt_reading": """
         `{video_id}`, frame {frame}, with 2 support frames a side. A row for the last block of each stage of the
-        encoder, a column for each prompt, with the mean share of the patches' attention that it has; red where patches
+        encoder, a column for each prompt, with the share of the patches' attention that it has, least to most; red where patches
         read it most.""",
     "embed": """
         t-SNE of what the box head makes of the labelled objects: a point is an object in a frame, its colour its class.

@@ -1,10 +1,10 @@
 """Heat over pictures, and pictures beside each other. Pictures are uint8 (H, W, 3) RGB."""
 
+import math
 import textwrap
 
 import cv2
 import numpy as np
-import torch
 
 _GAP = 4  # pixels between pictures
 _TITLE = 18  # pixels of a line of text
@@ -23,9 +23,34 @@ def heat(image, values, part=(1.0, 1.0)):
     return image // 2 + colors // 2
 
 
-def scaled(values):
-    """Tensor of values from 0 -> the same with 1 as the largest."""
-    return values / values.max().clamp(min=torch.finfo(values.dtype).tiny)
+def heat_or_grey(image, values, scale, part=(1.0, 1.0), *, least_range=0.05):
+    """heat of values / scale; of values without a place of their own, a picture without colours: all 0, or their range
+    less than least_range of the largest."""
+    return grey(image) if is_flat(values, part, least_range=least_range) else heat(image, values / scale, part)
+
+
+def grey(image):
+    """image without its colours, with three channels."""
+    return np.repeat(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def is_flat(values, part=(1.0, 1.0), *, least_range=0.05):
+    """Are values, (..., h, w) from 0, nearly the same all over the picture?"""
+    values = seen(values, part)
+    return bool(values.max() <= 0 or values.max() - values.min() < least_range * values.max())
+
+
+def seen(values, part):
+    """Those of values, (..., h, w), that lie over the picture; part as in heat."""
+    h, w = (max(1, math.ceil(side * share - 1e-6)) for side, share in zip(values.shape[-2:], part, strict=True))
+    return values[..., :h, :w]
+
+
+def span(values, part=(1.0, 1.0)):
+    """Smallest and largest of shares 0..1 over the picture, as text: "0.49-0.51%", at most 14 letters."""
+    low, high = (100 * float(end) for end in (seen(values, part).min(), seen(values, part).max()))
+    digits = 2 if high <= 0 else min(4, max(2, 1 - math.floor(math.log10(high))))
+    return f"{low:.{digits}f}-{high:.{digits}f}%"
 
 
 def marked(image, box, mask=None):
@@ -48,14 +73,28 @@ def resized(image, width):
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if width > image.shape[1] else cv2.INTER_AREA)
 
 
-def titled(image, text, *, width=None):
-    """image, scaled to width pixels, with text above, in as many lines as it takes."""
+def titled(image, text, *, width=None, size=1, least_lines=1):
+    """image, scaled to width pixels, with text above, in as many lines as it takes. size: of the text, 1, 2, ...;
+    least_lines: room that is left for text, so that pictures beside each other stay level."""
     image = resized(image, width) if width else image
-    lines = textwrap.wrap(text, max(8, int(image.shape[1] / _LETTER))) or [""]
-    strip = np.full((_TITLE * len(lines), image.shape[1], 3), 255, np.uint8)
+    lines = lines_of(text, image.shape[1] // size)
+    line_height = _TITLE * size
+    strip = np.full((line_height * max(least_lines, len(lines)), image.shape[1], 3), 255, np.uint8)
     for i, line in enumerate(lines):
-        cv2.putText(strip, line, (2, _TITLE * (i + 1) - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(strip, line, (2, line_height * (i + 1) - 5 * size), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size,
+                    (0, 0, 0), size, cv2.LINE_AA)
     return np.concatenate([strip, image])
+
+
+def lines_of(text, width):
+    """-> the lines of a title over a picture of that many pixels."""
+    return textwrap.wrap(text, max(8, int(width / _LETTER))) or [""]
+
+
+def titled_row(pictures, titles):
+    """-> list of pictures of one width, each with its title, all titles of the same height."""
+    most = max(len(lines_of(title, picture.shape[1])) for picture, title in zip(pictures, titles, strict=True))
+    return [titled(picture, title, least_lines=most) for picture, title in zip(pictures, titles, strict=True)]
 
 
 def blank(like):

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .pictures import blank, grid, heat, marked, resized, scaled, titled
+from .pictures import blank, grey, grid, heat, heat_or_grey, is_flat, marked, resized, seen, span, titled, titled_row
 
 _LARGE, _SMALL = 300, 170  # pixels, widths of pictures
 _MANY = 6  # pictures beside each other, from which they are small
-_SCALE = "Colours of each picture: from 0 (dark blue) to its own largest value (dark red)."
+_SCALE = "Blue: 0, red: each map's largest."  # a line over one column
+_GREY = "grey: nearly the same everywhere."
 
 
 class Column(NamedTuple):
@@ -24,21 +25,31 @@ class Column(NamedTuple):
 def cam_sheet(columns):
     """-> picture: a column for each frame, itself above its heats, the target in all of them."""
     depth, columns = max(len(column.heats) for column in columns), [_cam_column(column) for column in columns]
-    rows = [[pictures[i] if i < len(pictures) else blank(pictures[0]) for pictures in columns]
-            for i in range(1 + depth)]
+    rows = []
+    for i in range(1 + depth):
+        titles, pictures = zip(*(column[i] if i < len(column) else ("", blank(column[0][1])) for column in columns))
+        rows.append(titled_row(pictures, titles))
     return titled(grid(rows), _SCALE)
 
 
+def _cam_heat(picture, title, values):
+    """-> (title, picture). A map of nothing but 0 has no colours, which would look like evidence."""
+    if values.max() <= 0:
+        title += ", no positive evidence"
+    return title, heat_or_grey(picture, values, 1, least_range=0)
+
+
 def _cam_column(column):
+    """-> [(title, picture), ...], the frame first."""
     picture, target = resized(column.picture, _LARGE), column.target
     pictures = [(column.title, picture)]
-    pictures += [(title, heat(picture, values)) for title, values in column.heats]
+    pictures += [_cam_heat(picture, title, values) for title, values in column.heats]
     if target is None:
-        return [titled(each, title) for title, each in pictures]
+        return pictures
     factor = _LARGE / column.picture.shape[1]
     mask = None if target.mask is None else F.interpolate(
         target.mask[None, None].float(), picture.shape[:2], mode="bilinear")[0, 0] > 0.5
-    return [titled(marked(each, [v * factor for v in target.box], mask), title) for title, each in pictures]
+    return [(title, marked(each, [v * factor for v in target.box], mask)) for title, each in pictures]
 
 
 def support_sheet(reads, supports):
@@ -55,10 +66,13 @@ def support_sheet(reads, supports):
     first = torch.stack([reads[:, copies[0]] for copies in places.values()], 1)
     shares = {number: reads[:, copies].sum((1, 2, 3)) for number, copies in places.items()}
     for p in range(len(reads)):
-        values = scaled(first[p])
-        rows.append([titled(heat(shown[number], values[k], supports.part), f"prompt {p} reads {shares[number][p]:.1%}")
-                     for k, number in enumerate(places)])
-    note = "Share of each prompt's attention. Colours of a row: from 0 (dark blue) to the row's largest (dark red)."
+        values, flat = first[p] / seen(first[p], supports.part).max(), is_flat(first[p], supports.part)
+        rows.append(titled_row(
+            [grey(picture) if flat else heat(picture, values[k], supports.part)
+             for k, picture in enumerate(shown.values())],
+            [f"prompt {p} reads {shares[number][p]:.1%} ({span(first[p, k], supports.part)})"
+             for k, number in enumerate(places)]))
+    note = f"Share of each prompt's attention (and of a patch). Blue: 0, red: a row's largest; {_GREY}"
     return titled(grid(rows), note), {number: share.tolist() for number, share in shares.items()}
 
 
@@ -68,13 +82,13 @@ def prompt_sheet(maps, names, frame):
     width = _SMALL if len(maps[0]) >= _MANY else _LARGE
     picture, rows = resized(frame.picture, width), []
     for i in last_blocks(names):
-        row = [titled(picture, f"frame {frame.t}")] if not rows else [titled(blank(picture), "")]
-        for p, values in enumerate(maps[i]):
-            title = f"{names[i][0]}, prompt {p}: {values.mean():.1%}"
-            row.append(titled(heat(picture, scaled(values), frame.part), title))
-        rows.append(row)
-    note = "Share of each patch's attention that goes to a prompt (last block of each stage), and its mean. "
-    return titled(grid(rows), note + _SCALE)
+        row = [blank(picture) if rows else picture]
+        row += [heat_or_grey(picture, values, seen(values, frame.part).max(), frame.part) for values in maps[i]]
+        titles = ["" if rows else f"frame {frame.t}"]
+        titles += [f"{names[i][0]}, prompt {p}: {span(values, frame.part)}" for p, values in enumerate(maps[i])]
+        rows.append(titled_row(row, titles))
+    note = "Share of each patch's attention that goes to a prompt (last block of each stage). "
+    return titled(grid(rows), f"{note}{_SCALE[:-1]}; {_GREY}")
 
 
 def last_blocks(names):
@@ -98,6 +112,6 @@ class ReadingFilm:
         picture = resized(frame.picture, _LARGE)
         row = [titled(picture, f"frame {frame.t}")]
         for i, share, scale in zip(self._blocks, shares, self._scales, strict=True):
-            title = f"{self._names[i][0]}: prompts get {share.mean():.1%} (red: {scale:.0%})"
+            title = f"{self._names[i][0]}: prompts {span(share, frame.part)} (red: {scale:.0%})"  # always one line
             row.append(titled(heat(picture, share / scale, frame.part), title))
         return grid([row])

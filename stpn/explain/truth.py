@@ -5,6 +5,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 
+from ..data.agreement import check_count, is_tracker, loaded_classes, refuse_different_classes, refuse_other_task
 from ..data.builtin import ensure_registered
 from ..data.datasets.mask_rle import decode
 from ..data.source import open_source
@@ -32,6 +33,18 @@ def labelled_video(name, video_id):
     if kind in ("got10k", "ope"):
         return source, _target(records[0]), [records[0]["boxes"][0].tolist()]
     return source, (_masks(records[0]) if kind == "ytvis" else _boxes(records)), None
+
+
+def check_labels(name, cfg, names, count):
+    """InputError where the labels of a loaded data set cannot be compared with what the model of cfg finds: those of
+    another task or, but for trackers, other classes. names: the model's; count: (key, value) of config.class_count."""
+    refuse_other_task(cfg, [name])
+    (classes,) = loaded_classes([name]).values()
+    if is_tracker(cfg):
+        return
+    check_count(name, classes, count, training=False)
+    if classes is not None and names != [f"class {i}" for i in range(len(names))]:  # numbers: no data set tells them
+        refuse_different_classes({"the model": names, name: list(classes)}, advice=", or choose a set with the model's")
 
 
 def _boxes(records):

@@ -111,6 +111,24 @@ def test_labels_do_not_cover_each_other(corners, tracked, monkeypatch):
     assert len(areas) == len(corners) and painted.max() == 1
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_labels_that_meet_in_a_corner_give_way_to_those_between_pixels(tracked, monkeypatch):
+    """Places that were clamped to the picture are whole numbers, those of other labels are not."""
+    areas = []
+    rectangle = ImageDraw.ImageDraw.rectangle
+    monkeypatch.setattr(ImageDraw.ImageDraw, "rectangle", lambda self, area, fill=None, **more: (
+        areas.append(area) if fill else None, rectangle(self, area, fill=fill, **more)))
+    for box in ([-5.5, 3.3, 20.2, 30.7], [150.4, 5.2, 159.7, 20.1], [140.5, 110.25, 160, 120]):
+        corner = [[159, 119, 160, 120] if box[1] > 100 else [159, -3, 160, 9] if box[0] > 100 else [-9, -9, 20, 20]]
+        areas.clear()
+        found = targets([box, *corner, box], lost=[False] * 3)
+        if not tracked:
+            found.remove("pred_ids")
+        assert draw_detections(noise(), found, ["target"]).shape == (120, 160, 3)
+        a, b, c = (np.array(area) for area in areas)
+        assert all((p[3] < q[1] or q[3] < p[1]) for p, q in ((a, b), (a, c), (b, c)))
+
+
 def test_more_labels_than_there_is_room_for_are_written_all_the_same():
     assert draw_detections(noise((24, 60)), tracks(np.ones((40, 24, 60), bool), range(40)), NAMES).shape == (24, 60, 3)
 

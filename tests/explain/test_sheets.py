@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from stpn.explain import Target
-from stpn.explain.pictures import heat, titled
-from stpn.explain.sheets import Column, ReadingFilm, cam_sheet, last_blocks, support_sheet
+from stpn.explain.pictures import heat, heat_or_grey, span, titled, titled_row
+from stpn.explain.sheets import Column, ReadingFilm, cam_sheet, last_blocks, prompt_sheet, support_sheet
 from stpn.explain.walk import Supports, picture_part
 
 GREY = np.full((48, 80, 3), 128, np.uint8)
@@ -57,6 +57,64 @@ def test_a_film_has_one_size_and_one_scale_for_all_frames():
     half = film.picture([torch.full((2, 6, 10), share) for share in (0.3, 0.1, 0.05)], frame)
     assert first.shape == half.shape == (first.shape[0], 3 * 304, 3)
     assert (first[30:, 310:600] != half[30:, 310:600]).any()
+
+
+def is_grey(picture):
+    return (picture[..., :1] == picture).all()
+
+
+def test_maps_without_a_place_of_their_own_have_no_colours():
+    values = torch.full((6, 10), 0.5)
+    values[2, 3] = 0.49
+    assert is_grey(heat_or_grey(GREY, values, 0.5)) and is_grey(heat_or_grey(GREY, torch.zeros(6, 10), 1))
+    values[2, 3] = 0.4
+    assert not is_grey(heat_or_grey(GREY, values, 0.5))
+    padded = torch.full((6, 10), 0.5)
+    padded[5:] = 0  # below the picture
+    assert is_grey(heat_or_grey(GREY, padded, 0.5, (5 / 6, 1.0)))
+    assert span(padded, (5 / 6, 1.0)) == "50.00-50.00%" and span(padded / 98) == "0.00-0.51%"
+    assert span(padded / 1e9) == "0.0000-0.0000%" and span(torch.ones(2, 2)) == "100.00-100.00%"
+
+
+def test_a_grad_cam_of_nothing_says_so_and_is_grey(monkeypatch):
+    said = []
+    for name in ("pictures", "sheets"):
+        monkeypatch.setattr(f"stpn.explain.{name}.titled", lambda image, text, **_: said.append(text) or image)
+    column = Column("frame 1", GREY, Target([10, 10, 40, 30], 0), [("res4", torch.zeros(48, 80))])
+    assert is_grey(cam_sheet([column])) and "res4, no positive evidence" in said
+    said.clear()
+    cam_sheet([column._replace(heats=[("res4", torch.rand(48, 80))])])
+    assert "res4" in said
+
+
+def test_even_reading_of_prompts_is_grey_and_titles_give_its_range(monkeypatch):
+    said = []
+    monkeypatch.setattr("stpn.explain.pictures.titled", lambda image, text, **_: said.append(text) or image)
+    frame, maps = SimpleNamespace(t=7, picture=GREY, part=(1.0, 1.0)), torch.full((2, 6, 10), 0.005)
+    maps[:, 0, 0] = 0.0049
+    assert is_grey(prompt_sheet([maps], [("res2", 0)], frame))
+    assert said == ["frame 7", "res2, prompt 0: 0.49-0.50%", "res2, prompt 1: 0.49-0.50%"]
+    maps[1, 3, 3] = 0.01
+    assert not is_grey(prompt_sheet([maps], [("res2", 0)], frame))
+
+
+def test_support_frames_are_grey_where_the_whole_row_is_read_evenly():
+    reads = torch.full((2, 2, 3, 5), 1 / 30)
+    reads[1, 0] *= 1.5
+    reads[1, 1] *= 0.5
+    sheet, _ = support_sheet(reads, Supports([0, 8], [GREY] * 2, None, (1.0, 1.0)))
+    height = 18 + 180 + 4  # a title, 80x48 pixels at a width of 300, a gap
+    even, levels = sheet[18 + height:18 + 2 * height], sheet[18 + 2 * height:18 + 3 * height]
+    assert is_grey(even) and not is_grey(levels[20:190, :300]) and not is_grey(levels[20:190, 310:600])
+
+
+def test_pictures_of_a_row_stay_level_whatever_their_titles_take():
+    short, long = titled_row([GREY, GREY], ["a", "word " * 10])
+    assert short.shape == long.shape and (short[-48:] == GREY).all()
+
+
+def test_titles_may_be_larger():
+    assert titled(GREY, "a", size=2).shape[0] - 48 == 2 * (titled(GREY, "a").shape[0] - 48)
 
 
 def test_long_titles_take_more_lines_instead_of_being_cut():
