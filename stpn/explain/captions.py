@@ -15,8 +15,8 @@ CAPTIONS = {
         what is read, not what it is good for.""",
     "prompt_reading": """
         `{video_id}`, frame {frame}, with 2 support frames a side. A row for the last block of each stage of the
-        encoder, a column for each prompt, with the share of the patches' attention that it has, least to most; red where patches
-        read it most.""",
+        encoder, a column for each prompt, with the share of the patches' attention that it has, least to most; red
+        where patches read it most.""",
     "embed": """
         t-SNE of what the box head makes of the labelled objects: a point is an object in a frame, its colour its class.
         Left the baseline, right STPN, the same objects in both. The number is the silhouette of the features themselves
