@@ -79,8 +79,9 @@ class Trainer(DefaultTrainer):
             check_losses({f"forward pass ({error})": value}, iteration=self.iter, batch=self._batch)
 
     def after_train(self):
-        if self.start_iter >= self.max_iter:  # resumed from a run that was killed right before it saved this file
-            self.checkpointer.save("model_final")
+        final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
+        if self.start_iter >= self.max_iter and not os.path.isfile(final):
+            self.checkpointer.save("model_final")  # resumed from a run that was killed right before it saved this
         if self.iter < self.max_iter:
             # EvalHook takes a failure in the last iteration for the end of training: it would evaluate, and
             # wait for ranks that are elsewhere.

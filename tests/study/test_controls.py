@@ -167,13 +167,13 @@ def test_a_detector_without_its_predictor_has_no_prompts():
     assert [prompts for _, prompts in model.prompted(video)] == [None] * 4
 
 
-@pytest.mark.parametrize("name", ["selsa", "vot_stpn"])
+@pytest.mark.parametrize("name", ["stpn_selsa", "vot_stpn"])
 def test_own_frame_is_refused_where_more_than_the_prompts_would_change(name, tmp_path):
     rows = [{"name": "r", "config": f"configs/toy/{name}.yaml"}]
     config = {"seeds": [0], "metrics": ["a/b"], "name": "s", "rows": rows}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({**config, "controls_of": "r"}))
     with pytest.raises(InputError, match="control own_frame does not fit.*another_video, no_prompts, learnt_prompts"):
         read_study(tmp_path / "s.yaml")
-    model = vot_model() if name == "vot_stpn" else Trainer.build_model(load_config("configs/toy/selsa.yaml", []))
+    model = vot_model() if name == "vot_stpn" else Trainer.build_model(load_config("configs/toy/stpn_selsa.yaml", []))
     with pytest.raises(InputError, match="choose other controls"):
         controls.own_frame_only(model, None)
