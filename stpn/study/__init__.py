@@ -6,5 +6,6 @@
 - tasks.py      what is left of some studies, as processes; schedule.py runs them beside each other
 - summary.py    all results as one table: mean, spread, gain seed by seed
 - speed.py      rows against the baseline, in turn (timing.py)
-- report.py     Markdown, HTML and a plot (plots.py)
+- report.py     Markdown, HTML (layout.py) and a plot (plots.py, its texts placed by labels.py)
+- page.py       one page of several studies, with what is said of them by hand
 """

@@ -4,7 +4,6 @@ import fcntl
 import functools
 import hashlib
 import json
-import logging
 import time
 from pathlib import Path
 
@@ -26,8 +25,6 @@ from .controls import CONTROLS
 RESULT = "result.json"
 # Do not tell rows apart, or are told beside it.
 _LEFT_OUT = ("OUTPUT_DIR", "SEED", "MODEL.WEIGHTS", "MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD")
-
-logger = logging.getLogger(__name__)
 
 
 class Job:
